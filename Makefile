@@ -1,0 +1,52 @@
+# make demo   set up, start the service, play the help desk against it, report   (CYCLES=2 for two)
+# make test   lint, types, import contracts, all tests
+# make up     set up and start the service
+
+PYTHON ?= python3.11
+CYCLES ?= 1
+BIN := .venv/bin
+
+.PHONY: setup demo up test lint unit integration vllm e2e gpu mutants lock clean
+
+setup:
+	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is not here. Install Python 3.11, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) deploy/bootstrap.py
+
+demo: setup
+	@$(BIN)/python -m demo --cycles $(CYCLES) $(ARGS)
+
+up: setup
+	@$(BIN)/thumbwheel up $(ARGS)
+
+test: lint unit integration vllm e2e
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/pytest tests/unit
+
+integration: setup
+	$(BIN)/pytest tests/integration
+
+vllm: setup
+	$(BIN)/pytest tests/vllm
+
+e2e: setup
+	$(BIN)/pytest tests/e2e
+
+gpu: setup
+	$(BIN)/pytest tests/gpu
+
+mutants: setup
+	$(BIN)/mutmut run
+
+# Reads pyproject.toml, writes locks/. Needs uv (any recent one), and pip set up to find torch's CPU build.
+lock:
+	$(PYTHON) deploy/lock.py
+
+clean:
+	rm -rf .venv .base .setup.log

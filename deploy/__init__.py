@@ -1,0 +1,1 @@
+"""Moves runs and rollouts; starts, watches and stops the processes."""

@@ -1,0 +1,1 @@
+"""From events to datasets: the consumer and the curator."""

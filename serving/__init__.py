@@ -1,0 +1,1 @@
+"""The gateway and the engine: speaks OpenAI's API, routes, logs, takes feedback."""
