@@ -1,0 +1,76 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thumbwheel import ids
+from thumbwheel.errors import Forbidden, NotFound, Unauthenticated
+
+SECRET = b"s" * 32
+MINTED = ids.mint_inference_id("chatcmpl", "support", "default", 1_700_000_000_000, SECRET)
+
+
+def test_an_inference_id_says_when_whose_and_which_channel() -> None:
+    read = ids.read_inference_id(MINTED, SECRET)
+    assert read.at_ms == 1_700_000_000_000
+    assert read.channel_tag == ids.channel_tag("support")
+    assert read.tenant_tag == ids.tenant_tag(SECRET, "default")
+    assert read.tenant_tag != ids.tenant_tag(SECRET, "other")
+
+
+@given(st.integers(0, len(MINTED) - 1), st.sampled_from(ids.ALPHABET + "-é\0"))
+def test_any_changed_character_is_refused(at: int, char: str) -> None:
+    forged = MINTED[:at] + char + MINTED[at + 1 :]
+    if forged != MINTED:
+        with pytest.raises(NotFound):
+            ids.read_inference_id(forged, SECRET)
+
+
+@pytest.mark.parametrize("text", ["", "chatcmpl-", "x", MINTED + "0", MINTED.upper(), "../" + MINTED])
+def test_no_other_text_is_an_inference_id(text: str) -> None:
+    with pytest.raises(NotFound):
+        ids.read_inference_id(text, SECRET)
+
+
+def test_another_secret_does_not_read_it() -> None:
+    with pytest.raises(NotFound):
+        ids.read_inference_id(MINTED, b"t" * 32)
+
+
+@given(st.integers(0, 2**47), st.integers(0, 2**47))
+def test_ids_sort_by_time(one: int, other: int) -> None:
+    if one != other:
+        assert (ids.ulid(one) < ids.ulid(other)) == (one < other)
+
+
+@given(st.integers(0, 2**60 - 1))
+def test_base32_reads_back(number: int) -> None:
+    assert ids.from_base32(ids.base32(number, 12)) == number
+
+
+def test_the_same_feedback_has_the_same_id_and_another_has_another() -> None:
+    first = ids.feedback_id(MINTED, None, b"down")
+    assert first == ids.feedback_id(MINTED, None, b"down")
+    assert len({first, ids.feedback_id(MINTED, None, b"up"), ids.feedback_id(MINTED, "anna", b"down")}) == 3
+
+
+def test_a_token_opens_its_own_inference_until_it_expires() -> None:
+    token = ids.feedback_token(MINTED, 2_000, SECRET)
+    ids.check_feedback_token(token, MINTED, 2_000, SECRET)
+    with pytest.raises(Unauthenticated):
+        ids.check_feedback_token(token, MINTED, 2_001, SECRET)
+    other = ids.mint_inference_id("chatcmpl", "support", "default", 1, SECRET)
+    with pytest.raises(Forbidden):
+        ids.check_feedback_token(token, other, 2_000, SECRET)
+
+
+@pytest.mark.parametrize("token", ["", "fbt-", "x" * 40, "fbt-" + "!" * 36, "fbt-" + "é" * 36])
+def test_no_other_text_is_a_token(token: str) -> None:
+    with pytest.raises((Unauthenticated, Forbidden)):
+        ids.check_feedback_token(token, MINTED, 0, SECRET)
+
+
+def test_a_longer_expiry_cannot_be_written_into_a_token() -> None:
+    token = ids.feedback_token(MINTED, 2_000, SECRET)
+    stretched = "fbt-" + ids.base32(9_999_999, 10) + token[14:]
+    with pytest.raises(Forbidden):
+        ids.check_feedback_token(stretched, MINTED, 2_000, SECRET)

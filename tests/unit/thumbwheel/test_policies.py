@@ -1,0 +1,70 @@
+import pytest
+
+from thumbwheel.errors import InvalidRequest
+from thumbwheel.policies import check_name, merge_policies, parse_stages
+from thumbwheel.records import DEFAULT_STAGES, Policies
+
+
+def test_a_key_left_out_keeps_its_value() -> None:
+    first = merge_policies(Policies(), {"log": "metadata", "train_after": 50})
+    second = merge_policies(first, {"train": False})
+    assert (second.log, second.train_after, second.train) == ("metadata", 50, False)
+
+
+def test_defaults_are_those_of_the_interface() -> None:
+    policies = merge_policies(Policies(), {})
+    assert [stage.weight for stage in policies.stages] == [5, 25, 50, 100]
+    assert {(s.min_units, s.min_requests, s.deadline_s) for s in policies.stages} == {(8, 20, 3600.0)}
+    assert policies.auto_rollout and policies.train and policies.log == "full" and policies.train_after is None
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"colour": 1}, "colour"),
+        ({"log": "some"}, "log"),
+        ({"train": "yes"}, "train"),
+        ({"train_after": 0}, "train_after"),
+        ({"train_after": True}, "train_after"),
+        ({"trust": "two-sources"}, "trust"),
+        ({"trust": "nobody"}, "trust"),
+        ({"compression": "merge"}, "compression"),
+        ({"clean": {}}, "clean"),
+        ({"scorers": {}}, "scorers"),
+        ({"scorers": [{"kind": "regex"}]}, "scorers.pattern"),
+        ({"scorers": [{"kind": "regex", "pattern": "("}]}, "scorers.pattern"),
+        ({"scorers": [{"kind": "label", "pattern": "a"}]}, "scorers.pattern"),
+        ({"scorers": [{"kind": "json_schema", "schema": {"type": 3}}]}, "scorers.schema"),
+        ({"scorers": [{"kind": "exact", "x": 1}]}, "scorers.x"),
+        ({"stages": []}, "stages"),
+        ({"stages": [{"weight": 5}]}, "stages"),
+        ({"stages": [{"weight": 50}, {"weight": 5}, {"weight": 100}]}, "stages"),
+        ({"stages": [{"weight": 100, "margins": {}}]}, "stages.margins"),
+        ({"stages": [{"weight": 100, "min_unit": 1}]}, "stages.min_unit"),
+        ({"stages": [{"weight": 100, "min_units": 1.5}]}, "stages.min_units"),
+        ({"stages": [{"weight": 0}, {"weight": 100}]}, "stages.weight"),
+    ],
+)
+def test_what_is_wrong_is_named(body: dict[str, object], param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        merge_policies(Policies(), body)
+    assert caught.value.param == param
+
+
+def test_a_later_order_s_value_is_said_to_come_later() -> None:
+    with pytest.raises(InvalidRequest, match="not available in this version"):
+        merge_policies(Policies(), {"compression": "merge"})
+
+
+def test_stages_take_their_defaults() -> None:
+    assert parse_stages([{"weight": w} for w in (5, 25, 50, 100)]) == DEFAULT_STAGES
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "Support", "a b", "x" * 65, "客服", "-a"])
+def test_a_bad_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest):
+        check_name(name)
+
+
+def test_a_good_name_is_taken() -> None:
+    assert check_name("support-2.cn_x") == "support-2.cn_x"

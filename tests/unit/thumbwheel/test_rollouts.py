@@ -1,0 +1,241 @@
+"""The life of releases, rollouts and runs, on a real store."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from thumbwheel import rollouts
+from thumbwheel.errors import Conflict, LostRace, StoreUnavailable
+from thumbwheel.records import Channel, Policies, Release, Rollout, Run
+from thumbwheel.store import fleet_rows, release_rows
+from thumbwheel.store.connection import Store, generation, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(tmp_path / "store.db", busy_ms=200)
+    with opened.write() as tx:
+        rollouts.create_channel(tx, "support", Policies(), "base-model", "default", 1_000, "test")
+    yield opened
+    opened.close()
+
+
+def draft(tx: Connection, name: str) -> Release:
+    channel = release_rows.get_channel(tx, "support")
+    release = Release(
+        name, "support", "draft", "default", "base-model", "a" * 64, None, channel.stable, None, None, 2_000, 1
+    )
+    release_rows.insert_release(tx, release)
+    return release
+
+
+def start(store: Store, name: str = "rel-new") -> Rollout:
+    with store.write() as tx:
+        return rollouts.start_rollout(tx, draft(tx, name), None, 3_000, "test")
+
+
+def now(store: Store) -> tuple[Channel, Rollout]:
+    with store.read() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        assert channel.rollout is not None
+        return channel, release_rows.get_rollout(tx, channel.rollout)
+
+
+def state(store: Store, release: str) -> str:
+    with store.read() as tx:
+        return release_rows.get_release(tx, release).state
+
+
+def test_no_traffic_moves_before_the_first_stage(store: Store) -> None:
+    start(store)
+    channel, rollout = now(store)
+    assert channel.stable_weight == 100.0 and rollout.weight == 0.0 and rollout.stage_started_ms is None
+    assert state(store, "rel-new") == "candidate"
+
+
+def test_the_whole_way_up_and_back_again(store: Store) -> None:
+    first_stable = now_stable(store)
+    rollout = start(store)
+    bands = []
+    for stage in range(4):
+        with store.write() as tx:
+            rollout = rollouts.enter_stage(tx, rollout, stage, {"result": "successful", "reasons": []}, 4_000 + stage)
+        bands.append(now(store)[0].variants[0])
+    assert [variant.weight for variant in bands] == pytest.approx([5, 25, 50, 100])
+    for narrow, wide in zip(bands, bands[1:], strict=False):
+        assert all(any(a <= low and high <= b for a, b in wide.band) for low, high in narrow.band)
+    with store.write() as tx:
+        rollouts.promote(tx, rollout, None, 5_000, "controller")
+    channel, rollout = now(store)
+    assert channel.stable == "rel-new" and channel.variants == () and rollout.state == "promoted"
+    assert (state(store, "rel-new"), state(store, first_stable)) == ("stable", "retired")
+    with store.write() as tx:
+        rollouts.roll_back(tx, channel, 6_000, "operator")
+    channel, rollout = now(store)
+    assert channel.stable == first_stable and rollout.state == "rolled_back"
+    assert (state(store, "rel-new"), state(store, first_stable)) == ("retired", "stable")
+    with store.write() as tx, pytest.raises(Conflict, match="no earlier release"):
+        rollouts.roll_back(tx, channel, 7_000, "operator")
+
+
+def now_stable(store: Store) -> str:
+    with store.read() as tx:
+        return release_rows.get_channel(tx, "support").stable
+
+
+def test_a_failed_analysis_rejects_the_release_and_gives_all_back(store: Store) -> None:
+    rollout = start(store)
+    with store.write() as tx:
+        rollout = rollouts.enter_stage(tx, rollout, 0, {}, 4_000)
+        rollouts.fail_rollout(tx, rollout, {"result": "failed", "reasons": ["errors 30%", "empty"]}, 5_000)
+    channel, rollout = now(store)
+    assert channel.variants == () and rollout.state == "rolled_back" and rollout.weight == 0.0
+    with store.read() as tx:
+        release = release_rows.get_release(tx, "rel-new")
+    assert (release.state, release.reason) == ("rejected", "errors 30%; empty")
+
+
+def test_pause_resume_hold_abort(store: Store) -> None:
+    rollout = start(store)
+    with store.write() as tx:
+        rollout = rollouts.enter_stage(tx, rollout, 0, {}, 4_000)
+        rollout = rollouts.pause(tx, rollout, 5_000, "operator")
+        with pytest.raises(Conflict):
+            rollouts.pause(tx, rollout, 5_000, "operator")
+        rollout = rollouts.resume(tx, rollout, 6_000, "operator")
+        assert rollout.stage_started_ms == 6_000
+        rollout = rollouts.hold(tx, rollout, {"result": "inconclusive"}, 7_000)
+        rollouts.abort(tx, rollout, 8_000, "operator")
+    channel, rollout = now(store)
+    assert rollout.state == "aborted" and channel.variants == () and state(store, "rel-new") == "retired"
+    with store.write() as tx:
+        for move in (rollouts.pause, rollouts.resume, rollouts.abort):
+            with pytest.raises(Conflict):
+                move(tx, rollout, 9_000, "operator")
+        with pytest.raises(Conflict):
+            rollouts.promote(tx, rollout, None, 9_000, "operator")
+
+
+def test_one_rollout_at_a_time_but_a_held_one_gives_way(store: Store) -> None:
+    rollout = start(store)
+    with pytest.raises(Conflict) as caught:
+        start(store, "rel-other")
+    assert caught.value.param == rollout.id
+    with store.write() as tx:
+        rollouts.hold(tx, rollout, {}, 5_000)
+    start(store, "rel-third")
+    channel, current = now(store)
+    assert current.release == "rel-third" and [v.release for v in channel.variants] == ["rel-third"]
+    with store.read() as tx:
+        assert release_rows.get_rollout(tx, rollout.id).state == "aborted"
+
+
+def test_a_release_that_was_live_is_not_rolled_out_again(store: Store) -> None:
+    with store.write() as tx, pytest.raises(Conflict, match="is stable"):
+        rollouts.start_rollout(tx, release_rows.get_release(tx, now_stable(store)), None, 1, "test")
+
+
+def test_rollback_during_a_rollout_ends_it(store: Store) -> None:
+    stable = now_stable(store)
+    start(store)
+    with store.write() as tx:
+        rollouts.roll_back(tx, release_rows.get_channel(tx, "support"), 5_000, "operator")
+    channel, rollout = now(store)
+    assert rollout.state == "aborted" and channel.stable == stable
+
+
+def test_two_that_move_the_same_rollout_cannot_both_win(store: Store) -> None:
+    rollout = start(store)
+    with store.write() as tx:
+        rollouts.pause(tx, rollout, 5_000, "one")
+    with store.write() as tx, pytest.raises(LostRace):
+        rollouts.fail_rollout(tx, rollout, {}, 5_000)
+
+
+def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
+    rollout = start(store)
+    with pytest.raises(ZeroDivisionError), store.write() as tx:
+        rollouts.pause(tx, rollout, 5_000, "one")
+        raise ZeroDivisionError
+    assert now(store)[1].state == "running"
+
+
+def run_of(store: Store, release: str | None) -> Run:
+    run = Run("run-1", "support", "evaluating", {}, None, release, None, (), {}, "test", 0, 1, 1, 1)
+    with store.write() as tx:
+        release_rows.insert_run(tx, run)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("verdict", "release_state", "rolls_out"),
+    [("candidate", "candidate", True), ("rejected", "rejected", False), ("insufficient_evidence", "draft", False)],
+)
+def test_a_verdict_moves_run_release_and_rollout_together(
+    store: Store, verdict: str, release_state: str, rolls_out: bool
+) -> None:
+    with store.write() as tx:
+        draft(tx, "rel-new")
+    run = run_of(store, "rel-new")
+    with store.write() as tx:
+        rollouts.finish_run(tx, run, verdict, ("because",), "r" * 64, 9_000, "evaluator")
+    assert state(store, "rel-new") == release_state
+    with store.read() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        assert (channel.rollout is not None) == rolls_out
+        assert release_rows.get_run(tx, "run-1").state == verdict
+
+
+def test_a_candidate_waits_while_another_moves(store: Store) -> None:
+    start(store, "rel-first")
+    with store.write() as tx:
+        draft(tx, "rel-new")
+    run = run_of(store, "rel-new")
+    with store.write() as tx:
+        rollouts.finish_run(tx, run, "candidate", (), None, 9_000, "evaluator")
+    assert state(store, "rel-new") == "candidate" and now(store)[1].release == "rel-first"
+
+
+def test_without_auto_rollout_a_candidate_stays_one(store: Store) -> None:
+    with store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        release_rows.save_channel(tx, replace(channel, policies=Policies(auto_rollout=False)))
+        draft(tx, "rel-new")
+    run = run_of(store, "rel-new")
+    with store.write() as tx:
+        rollouts.finish_run(tx, run, "candidate", (), None, 9_000, "evaluator")
+        assert release_rows.get_channel(tx, "support").rollout is None
+
+
+def test_every_move_is_in_the_audit_trail_and_tells_the_gateways(store: Store) -> None:
+    with store.read() as tx:
+        before = generation(tx)
+    rollout = start(store)
+    with store.write() as tx:
+        rollouts.pause(tx, rollout, 5_000, "operator")
+    with store.read() as tx:
+        assert [row["action"] for row in fleet_rows.audit_of(tx, rollout.id)] == ["start_rollout", "pause"]
+        assert generation(tx) > before
+
+
+def test_a_lease_has_one_holder_until_it_expires(store: Store) -> None:
+    with store.write() as tx:
+        fleet_rows.take_lease(tx, "leader", "one", 1_000, 500)
+        fleet_rows.take_lease(tx, "leader", "one", 1_200, 500)
+    with store.write() as tx, pytest.raises(LostRace):
+        fleet_rows.take_lease(tx, "leader", "two", 1_600, 500)
+    with store.write() as tx:
+        fleet_rows.take_lease(tx, "leader", "two", 1_701, 500)
+
+
+def test_a_locked_store_is_said_to_be_unavailable(store: Store, tmp_path: Path) -> None:
+    blocker = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    blocker.execute("begin immediate")
+    with pytest.raises(StoreUnavailable), store.write() as tx:
+        fleet_rows.beat(tx, "w", 1, 1)
+    blocker.execute("rollback")
+    blocker.close()

@@ -1,0 +1,133 @@
+"""The admin API as commands: channels, runs, rollouts, lineage. Each takes --json.
+
+thumbwheel channel put NAME [FILE]         policies as JSON, from FILE or standard input
+thumbwheel channel show|ledger NAME
+thumbwheel run start CHANNEL [--release ID]
+thumbwheel run show|approve|reject ID
+thumbwheel rollout start RELEASE [--stages FILE]
+thumbwheel rollout pause|resume|promote|abort ID
+thumbwheel rollback CHANNEL
+thumbwheel lineage ID                      what it came from and what came of it
+thumbwheel why ID                          the same of a feedback or a run, in sentences
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from thumbwheel import admin_client
+from thumbwheel import lineage as trail
+from thumbwheel.cli import parser, settings_from
+from thumbwheel.errors import InvalidRequest
+from thumbwheel.home import Home
+from thumbwheel.store.connection import open_store
+
+
+def channel(argv: list[str]) -> int:
+    """The verb `channel`."""
+    options = _options("channel", "make, change or show a channel", ("put", "show", "ledger"), "the channel's name")
+    options.add_argument("file", nargs="?", help="put: the policies as JSON; by default standard input")
+    arguments, home = _parse(options, argv)
+    path = f"/admin/v1/channels/{arguments.what}"
+    if arguments.action == "put":
+        text = Path(arguments.file).read_text() if arguments.file else sys.stdin.read()
+        return _show(admin_client.call(home, "PUT", path, _json(text)), arguments)
+    return _show(admin_client.call(home, "GET", path + ("/ledger" if arguments.action == "ledger" else "")), arguments)
+
+
+def run(argv: list[str]) -> int:
+    """The verb `run`."""
+    actions = ("start", "show", "approve", "reject")
+    options = _options("run", "start a run, show or decide one", actions, "start: a channel; else a run's id")
+    options.add_argument("--release", help="start: judge this draft instead of training a new one")
+    arguments, home = _parse(options, argv)
+    if arguments.action == "start":
+        body = {} if arguments.release is None else {"release": arguments.release}
+        return _show(admin_client.call(home, "POST", f"/admin/v1/channels/{arguments.what}/runs", body), arguments)
+    path = f"/admin/v1/runs/{arguments.what}"
+    if arguments.action == "show":
+        return _show(admin_client.call(home, "GET", path), arguments)
+    return _show(admin_client.call(home, "POST", f"{path}/{arguments.action}", {}), arguments)
+
+
+def rollout(argv: list[str]) -> int:
+    """The verb `rollout`."""
+    actions = ("start", "pause", "resume", "promote", "abort")
+    options = _options("rollout", "start or steer a rollout", actions, "start: a release; else a rollout's id")
+    options.add_argument("--stages", help="start: a file with the stages as JSON; by default the channel's own")
+    arguments, home = _parse(options, argv)
+    if arguments.action != "start":
+        return _show(
+            admin_client.call(home, "POST", f"/admin/v1/rollouts/{arguments.what}/{arguments.action}", {}), arguments
+        )
+    owner = admin_client.call(home, "GET", f"/admin/v1/releases/{arguments.what}")["channel"]
+    body: dict[str, Any] = {"release": arguments.what}
+    if arguments.stages is not None:
+        body["stages"] = _json(Path(arguments.stages).read_text())
+    return _show(admin_client.call(home, "POST", f"/admin/v1/channels/{owner}/rollouts", body), arguments)
+
+
+def rollback(argv: list[str]) -> int:
+    """The verb `rollback`: the emergency lever."""
+    options = parser("rollback", "end the channel's rollout, or make its last stable release stable again")
+    options.add_argument("what", help="the channel's name")
+    options.add_argument("--json", action="store_true")
+    arguments, home = _parse(options, argv)
+    return _show(admin_client.call(home, "POST", f"/admin/v1/channels/{arguments.what}/rollback", {}), arguments)
+
+
+def lineage(argv: list[str]) -> int:
+    """The verb `lineage`. Reads the store itself, so it answers while the service is down too."""
+    options = parser("lineage", "what an id came from and what came of it")
+    options.add_argument("what", help="any id: feedback, inference, example, dataset, run, release, rollout, channel")
+    options.add_argument("--json", action="store_true")
+    arguments, home = _parse(options, argv)
+    store = open_store(home.store)
+    with store.read() as tx:
+        found = trail.lineage(tx, arguments.what)
+    store.close()
+    return _show(found, arguments)
+
+
+def why(argv: list[str]) -> int:
+    """The verb `why`. Reads the store itself, so it answers while the service is down too."""
+    options = parser("why", "explain a feedback or a run in plain words")
+    options.add_argument("what", help="the id of a feedback or a run")
+    options.add_argument("--json", action="store_true")
+    arguments, home = _parse(options, argv)
+    store = open_store(home.store)
+    with store.read() as tx:
+        sentences = trail.why(tx, arguments.what)
+    store.close()
+    print(json.dumps(sentences, ensure_ascii=False) if arguments.json else "\n".join(sentences))
+    return 0
+
+
+def _options(verb: str, description: str, actions: tuple[str, ...], what: str) -> argparse.ArgumentParser:
+    options = parser(verb, description)
+    options.add_argument("action", choices=actions)
+    options.add_argument("what", help=what)
+    options.add_argument("--json", action="store_true", help="one line of JSON instead of the indented form")
+    return options
+
+
+def _parse(options: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.Namespace, Home]:
+    arguments = options.parse_args(argv)
+    return arguments, Home(settings_from(arguments).home)
+
+
+def _json(text: str) -> object:
+    try:
+        value: object = json.loads(text)
+    except ValueError as error:
+        raise InvalidRequest(f"this is no JSON: {error}") from error
+    return value
+
+
+def _show(answer: object, arguments: argparse.Namespace) -> int:
+    print(json.dumps(answer, ensure_ascii=False, indent=None if arguments.json else 2))
+    return 0

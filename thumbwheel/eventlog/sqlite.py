@@ -1,0 +1,98 @@
+"""The event log in one SQLite file: many writers, ordered readers, one partition a topic.
+
+Durable appends sync the write-ahead log before they return; others may lose the last moments in a power cut, though not
+in a crash of the process. A connection is used by one thread at a time; the lock here sees to that.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from thumbwheel.errors import StoreUnavailable
+from thumbwheel.eventlog import Record
+from thumbwheel.events import TOPICS
+
+BUSY_MS = 5_000
+
+SCHEMA = """
+create table if not exists records (
+    topic text not null,
+    seq integer not null,
+    key text not null,
+    value blob not null,
+    primary key (topic, seq)
+) without rowid
+"""
+
+
+class SqliteEventLog:
+    """An EventLog in the file `path`, made (0600) if it is not there."""
+
+    def __init__(self, path: Path, *, busy_ms: int = BUSY_MS) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        existed = path.exists()
+        try:
+            self._durable = self._connect("full", busy_ms)
+            self._quick = self._connect("normal", busy_ms)
+            self._durable.execute(SCHEMA)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the event log cannot be opened: {error}") from error
+        if not existed:
+            os.chmod(path, 0o600)
+
+    def _connect(self, synchronous: str, busy_ms: int) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False)
+        connection.execute("pragma journal_mode = wal")
+        connection.execute(f"pragma synchronous = {synchronous}")
+        return connection
+
+    def append(self, topic: str, records: Sequence[tuple[str, bytes]], *, durable: bool) -> None:
+        """See EventLog."""
+        connection = self._durable if durable else self._quick
+        with self._lock:
+            try:
+                connection.execute("begin immediate")
+                (last,) = connection.execute(
+                    "select coalesce(max(seq), 0) from records where topic = ?", (topic,)
+                ).fetchone()
+                connection.executemany(
+                    "insert into records (topic, seq, key, value) values (?, ?, ?, ?)",
+                    [(topic, last + 1 + i, key, value) for i, (key, value) in enumerate(records)],
+                )
+                connection.execute("commit")
+            except sqlite3.Error as error:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                raise StoreUnavailable(f"the event log took no records: {error}") from error
+
+    def read(self, topic: str, partition: int, after: int, limit: int) -> list[Record]:
+        """See EventLog."""
+        with self._lock:
+            try:
+                rows = self._quick.execute(
+                    "select seq, key, value from records where topic = ? and seq > ? order by seq limit ?",
+                    (topic, after, limit),
+                ).fetchall()
+            except sqlite3.Error as error:
+                raise StoreUnavailable(f"the event log cannot be read: {error}") from error
+        return [Record(topic, partition, seq, key, value) for seq, key, value in rows]
+
+    def ends(self) -> dict[str, dict[int, int]]:
+        """See EventLog."""
+        with self._lock:
+            try:
+                rows = dict(self._quick.execute("select topic, max(seq) from records group by topic").fetchall())
+            except sqlite3.Error as error:
+                raise StoreUnavailable(f"the event log cannot be read: {error}") from error
+        return {topic: {0: rows.get(topic, 0)} for topic in TOPICS}
+
+    def close(self) -> None:
+        """See EventLog."""
+        with self._lock:
+            self._durable.close()
+            self._quick.close()

@@ -1,0 +1,128 @@
+"""The data directory: where each thing lies in it, and the secret made at the first start. All of it is private."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+KEY_PREFIX = {"app": "tw-app-", "admin": "tw-admin-"}
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths below the data directory `root`."""
+
+    root: Path
+
+    @property
+    def store(self) -> Path:
+        """The store's SQLite file."""
+        return self.root / "store.db"
+
+    @property
+    def events(self) -> Path:
+        """The event log's SQLite file."""
+        return self.root / "events.db"
+
+    @property
+    def spool(self) -> Path:
+        """Where a gateway puts inferences while the log is away."""
+        return self.root / "spool"
+
+    @property
+    def artifacts(self) -> Path:
+        """The artifact store."""
+        return self.root / "artifacts"
+
+    @property
+    def engines(self) -> Path:
+        """One folder an engine: its socket and its read-only copies of adapters."""
+        return self.root / "engines"
+
+    @property
+    def runs(self) -> Path:
+        """One 0700 folder a run: checkpoints, curves, progress. Never published."""
+        return self.root / "runs"
+
+    @property
+    def logs(self) -> Path:
+        """One file a process."""
+        return self.root / "logs"
+
+    @property
+    def keys(self) -> Path:
+        """app.key, admin.key and the sealing secret."""
+        return self.root / "keys"
+
+    @property
+    def endpoints(self) -> Path:
+        """Where clients find the service."""
+        return self.root / "endpoints.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the supervisor as long as it lives."""
+        return self.root / "up.lock"
+
+    @property
+    def emergency(self) -> Path:
+        """Channels that answer with their stable release alone, whatever the store says (see `emergency_stop`)."""
+        return self.root / "emergency.json"
+
+
+def prepare(root: Path) -> Home:
+    """Make the data directory (0700) with its folders and its sealing secret. Idempotent."""
+    home = Home(root)
+    for folder in (home.root, home.spool, home.artifacts, home.engines, home.runs, home.logs, home.keys):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    secret_file = home.keys / "secret"
+    if not secret_file.exists():
+        write_private(secret_file, os.urandom(32).hex() + "\n")
+    return home
+
+
+def read_secret(home: Home) -> bytes:
+    """The key under which inference ids and feedback tokens are sealed (32 bytes)."""
+    return bytes.fromhex((home.keys / "secret").read_text().strip())
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write `path` whole and 0600: another process sees the old file or the new one, never half of one."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+
+
+def emergency_stop(home: Home, channel: str, who: str, now_ms: int) -> None:
+    """The lever for when the store is away: every gateway worker answers `channel` by its stable release alone.
+
+    Gateways look at this file as often as at the store. The controller turns each entry into an audited abort when the
+    store is back, and takes it out.
+    """
+    entries = read_emergency(home)
+    write_private(home.emergency, json.dumps({**entries, channel: {"who": who, "at_ms": now_ms}}) + "\n")
+
+
+def read_emergency(home: Home) -> dict[str, dict[str, object]]:
+    """The channels under an emergency stop, with who asked and when."""
+    try:
+        entries: dict[str, dict[str, object]] = json.loads(home.emergency.read_text())
+    except FileNotFoundError:
+        return {}
+    return entries
+
+
+def clear_emergency(home: Home, channel: str) -> None:
+    """Take `channel` out of the emergency file, which goes when it is empty."""
+    entries = {name: entry for name, entry in read_emergency(home).items() if name != channel}
+    if entries:
+        write_private(home.emergency, json.dumps(entries) + "\n")
+    else:
+        home.emergency.unlink(missing_ok=True)

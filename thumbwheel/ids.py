@@ -1,0 +1,129 @@
+"""Identities: time-ordered, and, for what strangers hand back to us, self-authenticating.
+
+An inference id reads `chatcmpl-` + time and randomness (26) + channel tag (6) + tenant tag (6) + seal (10), in
+Crockford's base32. Channel and tenant are in the id so that feedback can be accepted, counted and refused before its
+inference has reached the store, and after the key that asked has been rotated. The seal is a truncated keyed digest (50
+bits): each guess costs a request, so it is a tag against forgery over the network and no substitute for the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from dataclasses import dataclass
+
+from thumbwheel.errors import Forbidden, NotFound, Unauthenticated
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+ULID_CHARS, TAG_CHARS, SEAL_CHARS = 26, 6, 10
+BODY_CHARS = ULID_CHARS + 2 * TAG_CHARS + SEAL_CHARS
+KINDS = ("chatcmpl", "cmpl")
+
+
+def base32(number: int, chars: int) -> str:
+    """The lowest 5 * `chars` bits of `number`, most significant first."""
+    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(5 * (chars - 1), -1, -5))
+
+
+def from_base32(text: str) -> int:
+    """The number that `base32` wrote. Raises ValueError on another alphabet."""
+    number = 0
+    for char in text:
+        number = number << 5 | ALPHABET.index(char)
+    return number
+
+
+def ulid(now_ms: int, entropy: bytes | None = None) -> str:
+    """26 characters that sort by time: 48 bits of milliseconds, 80 bits of randomness."""
+    random = entropy if entropy is not None else os.urandom(10)
+    return base32(now_ms << 80 | int.from_bytes(random[:10], "big"), ULID_CHARS)
+
+
+def new_id(prefix: str, now_ms: int) -> str:
+    """A fresh id such as `run-01j...`."""
+    return f"{prefix}-{ulid(now_ms)}"
+
+
+def digest32(data: bytes, chars: int, key: bytes = b"") -> str:
+    """A keyed BLAKE2b digest of `data` as `chars` characters of base32."""
+    raw = hashlib.blake2b(data, digest_size=(5 * chars + 7) // 8, key=key).digest()
+    return base32(int.from_bytes(raw, "big"), chars)
+
+
+def channel_tag(channel: str) -> str:
+    """The channel's mark inside inference ids; public, not secret."""
+    return digest32(b"channel\0" + channel.encode(), TAG_CHARS)
+
+
+def tenant_tag(secret: bytes, tenant: str) -> str:
+    """The tenant's mark inside inference ids."""
+    return digest32(b"tenant\0" + tenant.encode(), TAG_CHARS, secret)
+
+
+@dataclass(frozen=True)
+class InferenceId:
+    """What an authentic inference id says of itself."""
+
+    text: str
+    at_ms: int
+    channel_tag: str
+    tenant_tag: str
+
+
+def mint_inference_id(kind: str, channel: str, tenant: str, now_ms: int, secret: bytes) -> str:
+    """A new inference id; `kind` is one of KINDS."""
+    body = ulid(now_ms) + channel_tag(channel) + tenant_tag(secret, tenant)
+    return f"{kind}-{body}{digest32(f'{kind}-{body}'.encode(), SEAL_CHARS, secret)}"
+
+
+def read_inference_id(text: str, secret: bytes) -> InferenceId:
+    """The parts of an inference id that we minted. Raises NotFound for any other text, without a look-up."""
+    kind, _, body = text.partition("-")
+    unsealed = text[:-SEAL_CHARS]
+    genuine = (
+        kind in KINDS
+        and len(body) == BODY_CHARS
+        and text.isascii()
+        and hmac.compare_digest(text[-SEAL_CHARS:], digest32(unsealed.encode(), SEAL_CHARS, secret))
+    )
+    if not genuine:
+        raise NotFound(
+            "No inference has this id. Send the `id` of the answer that the feedback is about, unchanged.",
+            param="inference_id",
+            code="inference_not_found",
+        )
+    return InferenceId(
+        text=text,
+        at_ms=from_base32(body[:ULID_CHARS]) >> 80,
+        channel_tag=body[ULID_CHARS : ULID_CHARS + TAG_CHARS],
+        tenant_tag=body[ULID_CHARS + TAG_CHARS : ULID_CHARS + 2 * TAG_CHARS],
+    )
+
+
+def feedback_id(inference: str, author: str | None, content: bytes) -> str:
+    """The same feedback gets the same id; ids of one inference sort beside each other, by its time."""
+    body = inference.partition("-")[2]
+    seed = b"\0".join((inference.encode(), (author or "").encode(), content))
+    return f"fb-{body[:10]}{digest32(seed, 22)}"
+
+
+def feedback_token(inference: str, expires_ms: int, secret: bytes) -> str:
+    """A token that allows feedback on this one inference until `expires_ms`; a browser may hold it."""
+    expiry = base32(expires_ms, 10)
+    return f"fbt-{expiry}{digest32(f'{inference} {expiry}'.encode(), 26, secret)}"
+
+
+def check_feedback_token(token: str, inference: str, now_ms: int, secret: bytes) -> None:
+    """Raises Unauthenticated for a forged or expired token, Forbidden for one of another inference's making."""
+    expiry, seal = token[4:14], token[14:]
+    wanted = digest32(f"{inference} {expiry}".encode(), 26, secret)
+    if not token.startswith("fbt-") or len(seal) != 26 or not token.isascii():
+        raise Unauthenticated("This is no feedback token. Send the one that came with the answer, unchanged.")
+    if not hmac.compare_digest(seal, wanted):
+        raise Forbidden(
+            "This feedback token was not made for this inference. Send the token that came with that answer.",
+            code="feedback_token_mismatch",
+        )
+    if from_base32(expiry) < now_ms:
+        raise Unauthenticated("This feedback token has expired: feedback on that answer is closed.", code="expired")

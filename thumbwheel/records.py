@@ -1,0 +1,202 @@
+"""The nouns that the store keeps, as values. The store reads and writes them; decisions take and return them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+RELEASE_STATES = ("draft", "candidate", "stable", "retired", "rejected")
+ROLLOUT_ACTIVE = ("running", "paused", "held")
+ROLLOUT_STATES = (*ROLLOUT_ACTIVE, "promoted", "rolled_back", "aborted")
+RUN_BUSY = ("queued", "curating", "training", "evaluating")
+RUN_STATES = (*RUN_BUSY, "candidate", "rejected", "insufficient_evidence", "failed")
+
+Interval = tuple[float, float]
+"""A half-open part [low, high) of the unit interval onto which units hash."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a rollout. `weight` is percent; the minima count the candidate's units and requests."""
+
+    weight: float
+    min_units: int = 8
+    min_requests: int = 20
+    deadline_s: float = 3600.0
+
+
+DEFAULT_STAGES = tuple(Stage(weight) for weight in (5.0, 25.0, 50.0, 100.0))
+
+
+@dataclass(frozen=True)
+class Policies:
+    """What a channel wants, as PUT /admin/v1/channels/{name} takes it."""
+
+    log: str = "full"
+    train: bool = True
+    trust: str = "single-user"
+    scorers: tuple[Mapping[str, object], ...] = ()
+    train_after: int | None = None
+    auto_rollout: bool = True
+    stages: tuple[Stage, ...] = DEFAULT_STAGES
+    compression: str = "none"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A release with the part of the units that it owns beside the stable release, which owns the rest."""
+
+    release: str
+    role: str
+    band: tuple[Interval, ...] = ()
+
+    @property
+    def weight(self) -> float:
+        """Percent of units."""
+        return 100.0 * sum(high - low for low, high in self.band)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel with its routing. `history` holds the earlier stable releases, latest last."""
+
+    name: str
+    policies: Policies
+    stable: str
+    variants: tuple[Variant, ...]  # all but the stable one
+    salt: str
+    rollout: str | None
+    history: tuple[str, ...]
+    version: int
+    created_ms: int
+
+    @property
+    def stable_weight(self) -> float:
+        """Percent of units."""
+        return 100.0 - sum(variant.weight for variant in self.variants)
+
+
+@dataclass(frozen=True)
+class Release:
+    """One servable, immutable version. `adapter` is an artifact's sha256; None serves the pool's own model."""
+
+    id: str
+    channel: str
+    state: str
+    pool: str
+    base: str
+    adapter: str | None
+    run: str | None
+    parent: str | None  # the incumbent that it was judged beside
+    report: str | None  # the evaluation report's artifact
+    reason: str | None
+    created_ms: int
+    version: int
+
+    @property
+    def served_name(self) -> str | None:
+        """The name that an engine knows it by; None is the engine's own base."""
+        return None if self.adapter is None else f"adapter-{self.adapter}"
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The staged move of a channel to a candidate. `weight` is 0 until the smoke test has passed."""
+
+    id: str
+    channel: str
+    release: str
+    state: str
+    stage: int
+    stages: tuple[Stage, ...]
+    weight: float
+    analysis: Mapping[str, object]
+    started_ms: int
+    stage_started_ms: int | None
+    ended_ms: int | None
+    version: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One attempt to make a candidate. `positions` is where the event log stood when it was asked for."""
+
+    id: str
+    channel: str
+    state: str
+    positions: Mapping[str, Mapping[str, int]]
+    dataset: str | None
+    release: str | None
+    report: str | None
+    reasons: tuple[str, ...]
+    progress: Mapping[str, object]
+    requested_by: str
+    attempts: int
+    created_ms: int
+    updated_ms: int
+    version: int
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A process, or an upstream server, that answers for a pool. `incarnation` changes at each start."""
+
+    id: str
+    pool: str
+    kind: str  # vllm or upstream
+    address: str  # a Unix socket's path, or a URL without /v1
+    base_name: str  # what the engine calls its own model
+    incarnation: str
+    state: str  # starting, ready, stopped
+
+
+@dataclass(frozen=True)
+class Key:
+    """An application's or an administrator's key. Only its hash is kept."""
+
+    id: str
+    hash: str
+    kind: str  # app or admin
+    tenant: str
+    rights: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one inference, for the analysis of a rollout. `thumb` is the latest that anyone gave it."""
+
+    id: str
+    unit: str
+    assigned: str  # release id
+    role: str  # of the assigned variant: stable or candidate
+    served_by: str  # release id
+    status: str  # ok, release_error, client_error, cancelled, unavailable
+    flags: tuple[str, ...]  # empty, truncated, degenerate
+    ttft_ms: float | None
+    e2e_ms: float | None
+    completion_tokens: int | None
+    at_ms: int
+    thumb: str | None  # up or down
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a user said of one inference, with its place in the ledger."""
+
+    id: str
+    inference: str
+    tenant: str
+    channel: str
+    at_ms: int  # when it was last received
+    seq: int  # its offset in the log then
+    author: str | None  # None until its inference is in the store, unless a key with that right named one
+    role: str
+    thumb: str | None
+    score: float | None
+    comment: str | None
+    correction: str | None
+    tags: tuple[str, ...]
+    metrics: Mapping[str, bool | float]
+    state: str  # waiting, used or refused
+    reason: str | None
+    dataset: str | None  # the latest frozen dataset that holds it

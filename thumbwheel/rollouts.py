@@ -1,0 +1,233 @@
+"""The life of releases, rollouts and runs: what may become what, written as compare-and-sets.
+
+Both the admin API and the controller move these, so the moves live in the core; two that race cannot both win, the
+loser gets LostRace. Every move made by a person, and every one that changes who answers, is an audit row.
+
+    release   draft -> candidate -> stable -> retired      a rollback makes the last one stable again
+              draft | candidate -> rejected                by gate, person or analysis
+    rollout   running <-> paused, running -> held -> running (a person), then promoted -> rolled_back
+              running | paused | held -> rolled_back (analysis) | aborted (a person, or a newer candidate)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+from sqlalchemy import Connection
+
+from thumbwheel.errors import Conflict
+from thumbwheel.ids import new_id
+from thumbwheel.records import ROLLOUT_ACTIVE, Channel, Policies, Release, Rollout, Run, Stage, Variant
+from thumbwheel.routing import grow
+from thumbwheel.store import fleet_rows, release_rows
+
+
+def create_channel(
+    tx: Connection, name: str, policies: Policies, base: str, pool: str, now_ms: int, who: str
+) -> Channel:
+    """A new channel whose stable release is the service's base."""
+    release = Release(
+        id=new_id("rel", now_ms),
+        channel=name,
+        state="stable",
+        pool=pool,
+        base=base,
+        adapter=None,
+        run=None,
+        parent=None,
+        report=None,
+        reason=None,
+        created_ms=now_ms,
+        version=1,
+    )
+    channel = Channel(name, policies, release.id, (), _salt(), None, (), 1, now_ms)
+    release_rows.insert_release(tx, release)
+    release_rows.insert_channel(tx, channel)
+    fleet_rows.record(tx, now_ms, who, "create_channel", name, None, asdict(policies))
+    return channel
+
+
+def start_rollout(tx: Connection, release: Release, stages: tuple[Stage, ...] | None, now_ms: int, who: str) -> Rollout:
+    """Start moving the release's channel to it. No traffic moves before its smoke test has passed.
+
+    A held rollout gives way; a running or paused one is a Conflict, and so is a release that is or was live.
+    """
+    channel = release_rows.get_channel(tx, release.channel)
+    if release.state not in ("draft", "rejected", "candidate"):
+        raise Conflict(
+            f"Release {release.id} is {release.state}; only a draft, rejected or candidate one can roll out."
+        )
+    current = None if channel.rollout is None else release_rows.get_rollout(tx, channel.rollout)
+    if current is not None and current.state in ("running", "paused"):
+        raise Conflict(
+            f"Rollout {current.id} of this channel is {current.state}. Promote or abort it first.", param=current.id
+        )
+    if current is not None and current.state == "held":
+        channel = _end(tx, channel, current, "aborted", "superseded by a newer candidate", now_ms, who)
+    if release.state != "candidate":
+        release = release_rows.save_release(tx, replace(release, state="candidate"))
+    rollout = Rollout(
+        id=new_id("ro", now_ms),
+        channel=channel.name,
+        release=release.id,
+        state="running",
+        stage=0,
+        stages=stages or channel.policies.stages,
+        weight=0.0,
+        analysis={"result": "inconclusive", "reasons": ["the smoke test has not passed yet"]},
+        started_ms=now_ms,
+        stage_started_ms=None,
+        ended_ms=None,
+        version=1,
+    )
+    release_rows.insert_rollout(tx, rollout)
+    variants = (*channel.variants, Variant(release.id, "candidate"))
+    release_rows.save_channel(tx, replace(channel, rollout=rollout.id, variants=variants, salt=_salt()))
+    fleet_rows.record(tx, now_ms, who, "start_rollout", rollout.id, None, {"release": release.id})
+    return rollout
+
+
+def enter_stage(tx: Connection, rollout: Rollout, stage: int, analysis: Mapping[str, object], now_ms: int) -> Rollout:
+    """Widen the candidate to the weight of `stage`; its clock starts now."""
+    channel = release_rows.get_channel(tx, rollout.channel)
+    weight = rollout.stages[stage].weight
+    variants = grow(channel.variants, rollout.release, weight)
+    release_rows.save_channel(tx, replace(channel, variants=variants))
+    moved = replace(rollout, stage=stage, weight=weight, stage_started_ms=now_ms, analysis=dict(analysis))
+    fleet_rows.record(
+        tx, now_ms, "controller", "enter_stage", rollout.id, {"weight": rollout.weight}, {"weight": weight}
+    )
+    return release_rows.save_rollout(tx, moved)
+
+
+def note_analysis(tx: Connection, rollout: Rollout, analysis: Mapping[str, object]) -> Rollout:
+    """Keep what the measurements say now, without moving anything."""
+    return release_rows.save_rollout(tx, replace(rollout, analysis=dict(analysis)))
+
+
+def hold(tx: Connection, rollout: Rollout, analysis: Mapping[str, object], now_ms: int) -> Rollout:
+    """Inconclusive at the deadline: stay at this weight until a person, or a newer candidate, decides."""
+    fleet_rows.record(tx, now_ms, "controller", "hold", rollout.id, {"state": rollout.state}, {"state": "held"})
+    return release_rows.save_rollout(tx, replace(rollout, state="held", analysis=dict(analysis)))
+
+
+def fail_rollout(tx: Connection, rollout: Rollout, analysis: Mapping[str, object], now_ms: int) -> None:
+    """The analysis, or the smoke test, failed the candidate: it is rejected and all traffic is the stable's."""
+    channel = release_rows.get_channel(tx, rollout.channel)
+    reasons = analysis.get("reasons")
+    reason = "; ".join(map(str, reasons)) if isinstance(reasons, list | tuple) else "failed"
+    kept = replace(rollout, analysis=dict(analysis))
+    _end(tx, channel, kept, "rolled_back", reason, now_ms, "controller", release_state="rejected")
+
+
+def promote(tx: Connection, rollout: Rollout, analysis: Mapping[str, object] | None, now_ms: int, who: str) -> None:
+    """The candidate becomes the stable release and answers all traffic; the one before is retired."""
+    if rollout.state not in ROLLOUT_ACTIVE:
+        raise Conflict(f"Rollout {rollout.id} is {rollout.state}; only one in progress can be promoted.")
+    channel = release_rows.get_channel(tx, rollout.channel)
+    old = release_rows.get_release(tx, channel.stable)
+    new = release_rows.get_release(tx, rollout.release)
+    release_rows.save_release(tx, replace(old, state="retired"))
+    release_rows.save_release(tx, replace(new, state="stable", reason=None))
+    others = tuple(variant for variant in channel.variants if variant.release != new.id)
+    release_rows.save_channel(tx, replace(channel, stable=new.id, variants=others, history=(*channel.history, old.id)))
+    final = dict(analysis) if analysis is not None else dict(rollout.analysis)
+    release_rows.save_rollout(tx, replace(rollout, state="promoted", weight=100.0, analysis=final, ended_ms=now_ms))
+    fleet_rows.record(tx, now_ms, who, "promote", rollout.id, {"stable": old.id}, {"stable": new.id})
+
+
+def pause(tx: Connection, rollout: Rollout, now_ms: int, who: str) -> Rollout:
+    """Stop moving; the weight stays where it is."""
+    if rollout.state not in ("running", "held"):
+        raise Conflict(f"Rollout {rollout.id} is {rollout.state}; only a running or held one can be paused.")
+    fleet_rows.record(tx, now_ms, who, "pause", rollout.id, {"state": rollout.state}, {"state": "paused"})
+    return release_rows.save_rollout(tx, replace(rollout, state="paused"))
+
+
+def resume(tx: Connection, rollout: Rollout, now_ms: int, who: str) -> Rollout:
+    """Go on from a pause or a hold; the stage's clock starts anew."""
+    if rollout.state not in ("paused", "held"):
+        raise Conflict(f"Rollout {rollout.id} is {rollout.state}; only a paused or held one can be resumed.")
+    fleet_rows.record(tx, now_ms, who, "resume", rollout.id, {"state": rollout.state}, {"state": "running"})
+    begun = None if rollout.stage_started_ms is None else now_ms
+    return release_rows.save_rollout(tx, replace(rollout, state="running", stage_started_ms=begun))
+
+
+def abort(tx: Connection, rollout: Rollout, now_ms: int, who: str, reason: str = "aborted by a person") -> None:
+    """End the rollout; the candidate is retired and all traffic is the stable's."""
+    if rollout.state not in ROLLOUT_ACTIVE:
+        raise Conflict(f"Rollout {rollout.id} is {rollout.state}; only one in progress can be aborted.")
+    channel = release_rows.get_channel(tx, rollout.channel)
+    _end(tx, channel, rollout, "aborted", reason, now_ms, who)
+
+
+def roll_back(tx: Connection, channel: Channel, now_ms: int, who: str) -> None:
+    """The emergency lever: end a rollout in progress, else make the last stable release stable again."""
+    current = None if channel.rollout is None else release_rows.get_rollout(tx, channel.rollout)
+    if current is not None and current.state in ROLLOUT_ACTIVE:
+        _end(tx, channel, current, "aborted", "rolled back by a person", now_ms, who)
+        return
+    if not channel.history:
+        raise Conflict(f"Channel {channel.name} has no earlier release to go back to.")
+    bad = release_rows.get_release(tx, channel.stable)
+    good = release_rows.get_release(tx, channel.history[-1])
+    release_rows.save_release(tx, replace(bad, state="retired", reason="rolled back by a person"))
+    release_rows.save_release(tx, replace(good, state="stable", reason=None))
+    release_rows.save_channel(tx, replace(channel, stable=good.id, history=channel.history[:-1]))
+    if current is not None and current.release == bad.id and current.state == "promoted":
+        release_rows.save_rollout(tx, replace(current, state="rolled_back", weight=0.0, ended_ms=now_ms))
+    fleet_rows.record(tx, now_ms, who, "rollback", channel.name, {"stable": bad.id}, {"stable": good.id})
+
+
+def finish_run(
+    tx: Connection, run: Run, verdict: str, reasons: tuple[str, ...], report: str | None, now_ms: int, who: str
+) -> Run:
+    """End a run by the gate's or a person's word: candidate, rejected or insufficient_evidence.
+
+    `candidate` makes the release one and, with `auto_rollout`, starts its rollout in the same transaction. Where a
+    rollout is under way the candidate waits; the controller starts it when the channel is free.
+    """
+    channel = release_rows.get_channel(tx, run.channel)
+    if run.release is not None:
+        release = release_rows.get_release(tx, run.release)
+        state = {"candidate": "candidate", "rejected": "rejected"}.get(verdict, "draft")
+        reason = "; ".join(reasons) or None if verdict != "candidate" else None
+        release = release_rows.save_release(
+            tx, replace(release, state=state, reason=reason, report=report or release.report)
+        )
+        if verdict == "candidate" and channel.policies.auto_rollout and not _moving(tx, channel):
+            start_rollout(tx, release, None, now_ms, who)
+    fleet_rows.record(tx, now_ms, who, "finish_run", run.id, {"state": run.state}, {"state": verdict})
+    return release_rows.save_run(
+        tx, replace(run, state=verdict, reasons=reasons, report=report or run.report, updated_ms=now_ms)
+    )
+
+
+def _moving(tx: Connection, channel: Channel) -> bool:
+    if channel.rollout is None:
+        return False
+    return release_rows.get_rollout(tx, channel.rollout).state in ("running", "paused")
+
+
+def _end(
+    tx: Connection,
+    channel: Channel,
+    rollout: Rollout,
+    state: str,
+    reason: str,
+    now_ms: int,
+    who: str,
+    release_state: str = "retired",
+) -> Channel:
+    release = release_rows.get_release(tx, rollout.release)
+    release_rows.save_release(tx, replace(release, state=release_state, reason=reason))
+    release_rows.save_rollout(tx, replace(rollout, state=state, weight=0.0, ended_ms=now_ms))
+    variants = tuple(variant for variant in channel.variants if variant.release != rollout.release)
+    fleet_rows.record(tx, now_ms, who, state, rollout.id, {"state": rollout.state}, {"state": state, "reason": reason})
+    return release_rows.save_channel(tx, replace(channel, variants=variants))
+
+
+def _salt() -> str:
+    return os.urandom(16).hex()

@@ -1,0 +1,156 @@
+"""The service's settings: read once at a process's edge, frozen, every problem reported together.
+
+Sources, later ones win: the defaults below, `<home>/settings.yaml`, the environment (`THUMBWHEEL_` + the key in
+capitals), flags of the command line. Channel policies are not here: they live in the store.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from thumbwheel.errors import SettingsError
+
+DEFAULT_HOME = ".thumbwheel"
+DEFAULT_MODEL = ".base/smollm2-135m-instruct"
+PREFIX = "THUMBWHEEL_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting with its default. Durations end in _s or _ms, sizes in _bytes."""
+
+    home: Path
+    model: str = DEFAULT_MODEL  # a directory with a checkpoint, or an id that transformers finds in its cache
+    upstream: str | None = None  # an OpenAI-compatible server's URL: it answers instead of an engine of ours
+    upstream_key: str | None = None  # sent to it as a bearer token
+    upstream_model: str | None = None  # what to ask it for; by default the first that it lists
+    host: str = "127.0.0.1"
+    api_port: int | None = None  # by default 8080, or a free one
+    admin_port: int | None = None  # by default 8081, or a free one
+    gateway_workers: int = 1
+    max_body_bytes: int = 4 * 1024 * 1024
+    max_in_flight: int = 256  # requests of one key at a time
+    feedback_window_s: int = 30 * 24 * 3600
+    engine_wait_s: float = 10.0  # how long a request waits for an engine that is starting before it gets a 503
+    engine_timeout_s: float = 600.0  # the longest that an answer may take
+    log_queue: int = 10_000  # inferences held in memory before they are dropped, and counted
+    spool_bytes: int = 256 * 1024 * 1024  # inferences held on disk, per worker, while the log is away
+    engine_program: str = "serving.engine"  # the module that is an engine; tests start the recorded one
+    engine_max_model_len: int = 2048
+    engine_max_loras: int = 4
+    max_lora_rank: int = 32
+    engine_restart_s: float = 1.0  # the first pause before a dead child is started again; doubles to 30 s
+    train_threads: int = 1
+    recipe: str = "retrain.recipes.sft"  # the module that is a recipe
+    recipe_config: str | None = None  # by default the YAML beside the recipe
+    gate_config: str | None = None  # by default retrain/gate.yaml
+    general_prompts: str | None = None  # by default retrain/prompts/general.jsonl
+    job_attempts: int = 3  # how often a run's step is started before the run fails
+    controller_poll_ms: int = 500
+    consumer_poll_ms: int = 50
+    gateway_poll_ms: int = 200
+
+
+def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str], working_directory: Path) -> Settings:
+    """The settings that flags, environment and the home's file make. Raises SettingsError with every problem."""
+    problems: list[tuple[str, str, str]] = []
+    chosen = flags.get("home") or environment.get(PREFIX + "HOME") or DEFAULT_HOME
+    home = (working_directory / str(chosen)).resolve()
+    fields = {field.name: field for field in dataclasses.fields(Settings) if field.name != "home"}
+
+    values: dict[str, Any] = {}
+    for key, raw in _file(home / "settings.yaml", problems).items():
+        if key in fields:
+            values[key] = raw
+        else:
+            problems.append((f"settings.yaml: {key}", "is no setting", f"known: {', '.join(sorted(fields))}"))
+    for key in fields:
+        if PREFIX + key.upper() in environment:
+            values[key] = environment[PREFIX + key.upper()]
+    values.update({key: value for key, value in flags.items() if key in fields and value is not None})
+
+    parsed: dict[str, Any] = {}
+    for key, raw in values.items():
+        try:
+            parsed[key] = _parse(str(fields[key].type), raw)
+        except ValueError as error:
+            problems.append((key, f"holds {raw!r}", str(error)))
+    settings = Settings(home=home, **parsed)
+    problems += _check(settings)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _file(path: Path, problems: list[tuple[str, str, str]]) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        problems.append((path.name, f"is no YAML ({str(error).splitlines()[0]})", "write `key: value` lines"))
+        return {}
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        problems.append((path.name, f"holds a {type(raw).__name__}", "write `key: value` lines"))
+        return {}
+    return {str(key): value for key, value in raw.items()}
+
+
+def _parse(kind: str, raw: Any) -> Any:
+    if kind.endswith("| None"):
+        if raw is None or raw == "":
+            return None
+        kind = kind.removesuffix("| None").strip()
+    if kind == "int":
+        if isinstance(raw, bool) or not str(raw).strip().lstrip("-").isdigit():
+            raise ValueError("a whole number is right")
+        return int(str(raw).strip())
+    if kind == "float":
+        try:
+            return float(raw)
+        except (TypeError, ValueError):
+            raise ValueError("a number is right") from None
+    return str(raw)
+
+
+def _check(settings: Settings) -> list[tuple[str, str, str]]:
+    problems = []
+    for port in ("api_port", "admin_port"):
+        value = getattr(settings, port)
+        if value is not None and not 1 <= value <= 65535:
+            problems.append((port, f"holds {value}", "a port from 1 to 65535 is right"))
+    if settings.api_port is not None and settings.api_port == settings.admin_port:
+        problems.append(("admin_port", f"holds {settings.admin_port}, as api_port does", "two ports are needed"))
+    at_least: dict[str, float] = {
+        "gateway_workers": 1,
+        "max_body_bytes": 1024,
+        "max_in_flight": 64,
+        "feedback_window_s": 1,
+        "engine_wait_s": 0,
+        "engine_timeout_s": 1,
+        "log_queue": 1,
+        "spool_bytes": 0,
+        "engine_max_model_len": 64,
+        "engine_max_loras": 2,
+        "max_lora_rank": 1,
+        "train_threads": 1,
+        "job_attempts": 1,
+        "controller_poll_ms": 10,
+        "consumer_poll_ms": 1,
+        "gateway_poll_ms": 10,
+    }
+    for key, least in at_least.items():
+        value = getattr(settings, key)
+        if value < least:
+            problems.append((key, f"holds {value}", f"at least {least:g} is right"))
+    if settings.upstream is not None and not settings.upstream.startswith(("http://", "https://", "unix:")):
+        problems.append(("upstream", f"holds {settings.upstream!r}", "a URL such as http://127.0.0.1:8000 is right"))
+    return problems
