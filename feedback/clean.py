@@ -1,0 +1,52 @@
+"""Text as it goes into a dataset, and text as it is compared: pure functions, for every script.
+
+Kept is NFC without what nobody sees. Joiners stay where scripts and emoji need them (a family emoji, Persian), and go
+between ASCII, where they only hide one text from another. Compared is NFKC, casefolded, blanks collapsed: nothing here
+counts words by blanks. It knows nothing of meaning, and of personal data (redaction comes with a later order).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from thumbwheel.answers import flags
+
+_LINE_ENDS = re.compile("\r\n|[\r\u0085\u2028\u2029]")
+# Controls but tab and line feed, lone surrogates, zero-width and bidirectional marks, soft hyphens, noncharacters.
+_UNSEEN = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000\U000e0001]"
+)
+_JOINERS = re.compile("[\u200c\u200d]+")
+# Tag characters spell the flags of regions after a black flag; anywhere else they only smuggle text past a reader.
+_TAGS = re.compile("(\U0001f3f4[\U000e0020-\U000e007f]*)|[\U000e0020-\U000e007f]+")
+
+
+def clean(text: str) -> str:
+    """`text` in NFC with line feeds as line ends and without invisible characters. Idempotent; blanks stay."""
+    text = unicodedata.normalize("NFC", _UNSEEN.sub("", _LINE_ENDS.sub("\n", text)))
+    text = _TAGS.sub(lambda found: found.group(1) or "", text)
+    text = _JOINERS.sub(lambda found: found.group() if _joins(text, found) else "", text)
+    return unicodedata.normalize("NFC", text)
+
+
+def _joins(text: str, found: re.Match[str]) -> bool:
+    before, after = text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 1]
+    return all(side and not side.isascii() and not side.isspace() for side in (before, after))
+
+
+def compared(text: str) -> str:
+    """The form in which two texts are the same: NFKC, casefolded, runs of blanks as one, none at the ends."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", clean(text)).casefold())
+    return " ".join(folded.split())
+
+
+def width(text: str) -> int:
+    """Length in columns: a Han character or an emoji counts two, since it says more than a letter."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def says_nothing(text: str) -> bool:
+    """Whether no letter or digit of any script is in it, or it is a loop or mixed beyond any language."""
+    return not any(char.isalnum() for char in text) or "degenerate" in flags(text, None)

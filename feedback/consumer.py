@@ -1,0 +1,168 @@
+"""The consumer: reads inference and feedback events out of the event log into the store, and does nothing else.
+
+    thumbwheel consumer [--home DIR]
+
+One transaction holds a batch's rows and the partition's new offset, so an event has its effect once, whenever the
+process is killed. At each start the partition's epoch is raised; a consumer of an earlier epoch (one that hung, say)
+finds that out at its next write, writes nothing and stops. A record that cannot be decoded or handled becomes a dead
+letter with its bytes and its reason, in the same transaction; `STREAK` of them in a row stop the partition for
+`PAUSE_S`, since then the fault is more likely ours than the records'.
+
+It knows nothing of curation. Where the log or the store is away it waits and tries again; nothing is skipped.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from thumbwheel.cli import parser, settings_from
+from thumbwheel.clock import Clock, system_clock
+from thumbwheel.errors import LostRace, StoreUnavailable
+from thumbwheel.eventlog import EventLog, Record
+from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.events import Event, FeedbackEvent, InferenceEvent, decode
+from thumbwheel.home import prepare
+from thumbwheel.store import data_rows
+from thumbwheel.store.connection import Store, open_store
+
+BATCH = 500  # records a transaction
+STREAK = 10
+PAUSE_S = 30.0
+FIRST_WAIT_S, LAST_WAIT_S = 0.1, 5.0  # between tries while the log or the store is away
+
+log_lines = logging.getLogger("thumbwheel.consumer")
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far this consumer has read one partition, and under which epoch. `streak` counts dead letters in a row."""
+
+    topic: str
+    partition: int
+    epoch: int
+    offset: int
+    streak: int = 0
+
+
+def take_partitions(store: Store, log: EventLog) -> list[Position]:
+    """Become the only writer of every partition. Raises StoreUnavailable."""
+    ends = log.ends()
+    with store.write() as tx:
+        return [
+            Position(topic, partition, *data_rows.take_partition(tx, topic, partition))
+            for topic, partitions in sorted(ends.items())
+            for partition in sorted(partitions)
+        ]
+
+
+def step(store: Store, log: EventLog, at: Position, now_ms: int, limit: int = BATCH) -> Position:
+    """Ingest up to `limit` records of one partition in one transaction. Raises StoreUnavailable, LostRace.
+
+    It ends early at the dead letter that makes the streak full.
+    """
+    records = log.read(at.topic, at.partition, at.offset, limit)
+    if not records:
+        return at
+    with store.write() as tx:
+        after = _ingest(tx, at, records, now_ms)
+        data_rows.advance(tx, at.topic, at.partition, at.epoch, at.offset, after.offset)
+    return after
+
+
+def _ingest(tx: Connection, at: Position, records: Sequence[Record], now_ms: int) -> Position:
+    decoded = [(record, _decode(record)) for record in records]
+    events = [(record.offset, event) for record, event in decoded if not isinstance(event, str)]
+    if len(events) == len(records) and _handle(tx, events) is None:
+        return replace(at, offset=records[-1].offset, streak=0)
+    streak = at.streak
+    for record, event in decoded:
+        reason = event if isinstance(event, str) else _handle(tx, [(record.offset, event)])
+        streak = 0 if reason is None else streak + 1
+        if reason is not None:
+            data_rows.bury(tx, record, reason, now_ms)
+            log_lines.warning("dead letter %s/%d at %d: %s", at.topic, at.partition, record.offset, reason)
+        if streak >= STREAK:
+            break
+    return replace(at, offset=record.offset, streak=streak)
+
+
+def _decode(record: Record) -> Event | str:
+    """The event, or why there is none."""
+    try:
+        return decode(record.value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return f"not readable: {error}"
+
+
+def _handle(tx: Connection, events: Sequence[tuple[int, Event]]) -> str | None:
+    """Ingest, all or nothing; why not, if not. Trouble of the store itself is raised."""
+    inferences = [event for _, event in events if isinstance(event, InferenceEvent)]
+    feedbacks = [(offset, event) for offset, event in events if isinstance(event, FeedbackEvent)]
+    try:
+        with tx.begin_nested():
+            data_rows.ingest(tx, inferences, feedbacks)
+    except OperationalError:  # locked, full or away: no record's fault
+        raise
+    except Exception:  # noqa: BLE001 - a record can be wrong in ways that nobody foresaw; it is kept with its traceback
+        return f"not handled: {traceback.format_exc()}"
+    return None
+
+
+def consume(store: Store, log: EventLog, clock: Clock, poll_s: float, stop: threading.Event) -> None:
+    """Read until `stop` is set. Raises LostRace when another consumer has taken a partition."""
+    wait_s = FIRST_WAIT_S
+    partitions: list[Position] = []
+    resume_ms: dict[tuple[str, int], int] = {}
+    while not stop.is_set():
+        try:
+            partitions = partitions or take_partitions(store, log)
+            moved = False
+            for i, at in enumerate(partitions):
+                if resume_ms.get((at.topic, at.partition), 0) > clock():
+                    continue
+                after = step(store, log, at, clock())
+                moved = moved or after.offset != at.offset
+                if after.streak >= STREAK:
+                    log_lines.error(
+                        "%s/%d stops for %g s at %d: %d records in a row could not be handled (see the dead letters)",
+                        *(at.topic, at.partition, PAUSE_S, after.offset, STREAK),
+                    )
+                    resume_ms[at.topic, at.partition] = clock() + int(PAUSE_S * 1000)
+                    after = replace(after, streak=0)
+                partitions[i] = after
+            wait_s = FIRST_WAIT_S
+            if not moved:
+                stop.wait(poll_s)
+        except StoreUnavailable as error:
+            log_lines.warning("waiting %.1f s: %s", wait_s, error)
+            stop.wait(wait_s)
+            wait_s = min(2 * wait_s, LAST_WAIT_S)
+
+
+def run(argv: list[str]) -> int:
+    """The verb `consumer`. Returns 1 when another consumer has taken its place."""
+    settings = settings_from(parser("consumer", "ingest inference and feedback events into the store").parse_args(argv))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    home = prepare(settings.home)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    store, log = open_store(home.store), SqliteEventLog(home.events)
+    try:
+        consume(store, log, system_clock, settings.consumer_poll_ms / 1000, stop)
+    except LostRace as error:
+        log_lines.error("stopping: %s", error)
+        return 1
+    finally:
+        log.close()
+        store.close()
+    return 0

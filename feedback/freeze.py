@@ -1,0 +1,225 @@
+"""The curate job of a run: waits until the store has what the run shall see, curates it, and freezes the dataset.
+
+    thumbwheel curate RUN [--home DIR]
+
+The snapshot is one read transaction; the artifact is published before the rows that name it; and those rows, the
+feedback's places in the ledger and the run's move to `training` are one transaction. So it can be killed between any
+two steps and started again: what it leaves behind is at most an artifact that nothing names. Where there is too little,
+or nothing new, the run ends `insufficient_evidence` with how much is missing: curation's refusals are kept then, but no
+feedback is used and no split is fixed.
+
+A run that brings its own draft to be judged goes on to `evaluating`, and needs nothing new. It knows nothing of
+training.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from feedback.curate import Curation, Snapshot, curate
+from feedback.join import Joined
+from thumbwheel.artifacts import ArtifactStore
+from thumbwheel.cli import parser, settings_from
+from thumbwheel.clock import Clock, system_clock
+from thumbwheel.errors import ArtifactError, JobError, LostRace, StoreUnavailable
+from thumbwheel.home import Home, prepare
+from thumbwheel.ledger import NO_RUN_YET, USED, WAITING
+from thumbwheel.records import Run
+from thumbwheel.rollouts import finish_run
+from thumbwheel.store import data_rows, dataset_rows, release_rows
+from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store.dataset_rows import ExampleRow, Ruling
+
+ROWS, CARD = "rows.jsonl", "card.json"
+CATCH_UP_S = 300.0  # how long the consumer may take to reach the run's positions
+STRAGGLERS_S = 5.0  # how long an inference may be behind a feedback that was acknowledged
+RECENT_MS = 60_000  # a feedback that is older has no inference on its way
+POLL_S = 0.05
+TRIES, TRY_S = 8, 0.5  # for a store that is locked or away
+
+Sleep = Callable[[float], None]
+
+
+def freeze(store: Store, artifacts: ArtifactStore, home: Home, run_id: str, clock: Clock, sleep: Sleep) -> str:
+    """Move the run on from `curating` and return its state; a run in another state stays as it is.
+
+    Raises JobError where it cannot go on, StoreUnavailable.
+    """
+    with store.read() as tx:
+        run = release_rows.get_run(tx, run_id)
+        channel = release_rows.get_channel(tx, run.channel)
+    if run.state != "curating":
+        return run.state
+    if not channel.policies.train:
+        raise JobError(f"Channel {run.channel} does not permit training (its policy `train` is off).")
+    _await_consumer(store, run, clock, sleep)
+    _await_stragglers(store, run, clock, sleep)
+    with store.read() as tx:
+        snapshot = take_snapshot(tx, artifacts, run)
+    curation = curate(snapshot)
+    if curation.shortfall:
+        return _end(store, run_id, snapshot, curation, clock)
+    sha = publish(artifacts, home.runs / run_id / "dataset", curation)
+    return _commit(store, run_id, snapshot, curation, sha, clock)
+
+
+def take_snapshot(tx: Connection, artifacts: ArtifactStore, run: Run) -> Snapshot:
+    """All that curation may depend on, of this moment. It holds at least what was acknowledged before the run."""
+    channel = release_rows.get_channel(tx, run.channel)
+    incumbent = dataset_rows.learnt_from(tx, channel.stable)
+    rows = tuple(
+        Joined(
+            feedback=row.id,
+            inference=row.inference,
+            author=row.author,
+            role=row.role,
+            at_ms=row.at_ms,
+            seq=row.seq,
+            correction=row.correction,
+            state=row.state,
+            reason=row.reason,
+            messages=row.messages,
+            answer=row.answer,
+        )
+        for row in dataset_rows.feedback_with_inferences(tx, run.channel)
+    )
+    return Snapshot(
+        channel=run.channel,
+        rows=rows,
+        as_of_ms=max((row.at_ms for row in rows), default=0),
+        positions=data_rows.positions(tx),
+        splits=dataset_rows.splits_of(tx, run.channel),
+        incumbent=incumbent,
+        since={} if incumbent is None else since_when(artifacts, incumbent),
+        wants_new=run.release is None,
+    )
+
+
+def since_when(artifacts: ArtifactStore, incumbent: str) -> dict[str, str]:
+    """For each example of the incumbent's dataset, the first dataset of its line that held it. Raises JobError."""
+    try:
+        artifacts.verify(incumbent)
+    except ArtifactError as error:
+        raise JobError(f"The dataset that the stable release learnt from cannot be read: {error}") from error
+    lines = (artifacts.path(incumbent) / ROWS).read_bytes().splitlines()
+    return {row["id"]: row["since"] or incumbent for row in map(json.loads, lines)}
+
+
+def publish(artifacts: ArtifactStore, scratch: Path, curation: Curation) -> str:
+    """Write the dataset under `scratch`, publish it, and return its sha256."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700, parents=True)
+    (scratch / ROWS).write_bytes(curation.rows)
+    (scratch / CARD).write_bytes(curation.card)
+    return artifacts.publish(scratch, "dataset", {"rows": len(curation.examples)})
+
+
+def _await_consumer(store: Store, run: Run, clock: Clock, sleep: Sleep) -> None:
+    deadline = clock() + int(CATCH_UP_S * 1000)
+    while True:
+        with store.read() as tx:
+            if data_rows.caught_up(tx, run.positions):
+                return
+        if clock() >= deadline:
+            raise JobError(
+                f"The consumer did not reach the run's events within {CATCH_UP_S:g} s. "
+                "`thumbwheel doctor` says whether it lives; then start a new run."
+            )
+        sleep(POLL_S)
+
+
+def _await_stragglers(store: Store, run: Run, clock: Clock, sleep: Sleep) -> None:
+    deadline = clock() + int(STRAGGLERS_S * 1000)
+    while clock() < deadline:
+        with store.read() as tx:
+            if dataset_rows.unseen_since(tx, run.channel, run.created_ms - RECENT_MS) == 0:
+                return
+        sleep(POLL_S)
+
+
+def _end(store: Store, run_id: str, snapshot: Snapshot, curation: Curation, clock: Clock) -> str:
+    with store.write() as tx:
+        run = release_rows.get_run(tx, run_id)
+        if run.state != "curating":
+            return run.state
+        dataset_rows.rule(tx, _rulings(snapshot, curation, {USED: (WAITING, NO_RUN_YET)}))
+        return finish_run(tx, run, "insufficient_evidence", curation.shortfall, None, clock(), "curator").state
+
+
+def _commit(store: Store, run_id: str, snapshot: Snapshot, curation: Curation, sha: str, clock: Clock) -> str:
+    with store.write() as tx:
+        run = release_rows.get_run(tx, run_id)
+        if run.state != "curating":
+            return run.state
+        examples = [
+            ExampleRow(
+                example.id,
+                example.proposal.source.feedback,
+                example.proposal.source.inference,
+                example.proposal.author,
+                example.split,
+            )
+            for example in curation.examples
+        ]
+        now_ms = clock()
+        dataset_rows.insert_dataset(
+            tx, sha, run.channel, run.id, json.loads(curation.card), examples, curation.new_splits, now_ms
+        )
+        dataset_rows.rule(tx, _rulings(snapshot, curation, {}))
+        state = "training" if run.release is None else "evaluating"
+        moved = replace(run, state=state, dataset=sha, progress={}, updated_ms=now_ms)
+        return release_rows.save_run(tx, moved).state
+
+
+def _rulings(snapshot: Snapshot, curation: Curation, instead: Mapping[str, tuple[str, str | None]]) -> list[Ruling]:
+    """The verdicts that change where a feedback stands; `instead` replaces a state's verdict."""
+    rulings = []
+    for row in snapshot.rows:
+        verdict = curation.verdicts[row.feedback]
+        state, reason = instead.get(verdict[0], verdict)
+        if state != USED and (state, reason) != (row.state, row.reason):
+            rulings.append(Ruling(row.feedback, row.at_ms, row.seq, (row.state, row.reason), state, reason))
+    return rulings
+
+
+def run(argv: list[str]) -> int:
+    """The verb `curate`. Returns 0 once the run has moved on, 1 where it failed."""
+    options = parser("curate", "freeze the dataset of a run (the controller starts this)")
+    options.add_argument("run", help="the run's id")
+    arguments = options.parse_args(argv)
+    home = prepare(settings_from(arguments).home)
+    store = open_store(home.store)
+    try:
+        return _job(store, home, str(arguments.run), system_clock, time.sleep)
+    finally:
+        store.close()
+
+
+def _job(store: Store, home: Home, run_id: str, clock: Clock, sleep: Sleep) -> int:
+    artifacts = ArtifactStore(home.artifacts)
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            print(f"run {run_id}: {freeze(store, artifacts, home, run_id, clock, sleep)}")
+            return 0
+        except JobError as error:
+            with store.write() as tx:
+                current = release_rows.get_run(tx, run_id)
+                if current.state == "curating":
+                    finish_run(tx, current, "failed", (str(error),), None, clock(), "curator")
+            print(f"run {run_id}: {error}", file=sys.stderr)
+            return 1
+        except (StoreUnavailable, LostRace) as error:
+            if attempt == TRIES:
+                raise
+            print(f"run {run_id}: trying again: {error}", file=sys.stderr)
+            sleep(TRY_S * attempt)

@@ -1,0 +1,69 @@
+"""A feedback with the inference that it is about, and the turns that a training row is made of: pure functions.
+
+A message of an application may hold text as a string or as parts; both become one string. Whatever else it holds
+(images, tool calls) cannot be taught here and is said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from feedback.clean import clean
+
+ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+PART_SEPARATOR = "\n"  # as vLLM joins the text parts of one message
+
+Turn = tuple[str, str]
+"""Role and text."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """One feedback beside its inference. `messages` is None where the inference is not there or was logged without."""
+
+    feedback: str
+    inference: str
+    author: str | None
+    role: str
+    at_ms: int
+    seq: int
+    correction: str | None
+    state: str
+    reason: str | None
+    messages: Sequence[Mapping[str, object]] | None
+    answer: str | None
+
+    @property
+    def receipt(self) -> tuple[int, int, str]:
+        """What orders feedback by time of receipt."""
+        return (self.at_ms, self.seq, self.feedback)
+
+
+def superseded(rows: Iterable[Joined]) -> frozenset[str]:
+    """The feedback after which its author said something else of the same inference."""
+    ordered = sorted(rows, key=lambda row: row.receipt)
+    latest = {(row.inference, row.author): row.feedback for row in ordered}
+    return frozenset(row.feedback for row in ordered if latest[row.inference, row.author] != row.feedback)
+
+
+def turns(messages: Sequence[Mapping[str, object]]) -> tuple[Turn, ...] | None:
+    """The conversation in clean text, up to the turn that was answered; None where it is not text alone."""
+    found = tuple(_turn(message) for message in messages)
+    return None if None in found else tuple(turn for turn in found if turn is not None)
+
+
+def _turn(message: Mapping[str, object]) -> Turn | None:
+    role, content = ROLES.get(str(message.get("role"))), message.get("content")
+    if isinstance(content, list):
+        content = _text_of_parts(content)
+    if role is None or not isinstance(content, str) or message.get("tool_calls"):
+        return None
+    return role, clean(content)
+
+
+def _text_of_parts(parts: Sequence[object]) -> str | None:
+    texts = [part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        return None
+    return PART_SEPARATOR.join(str(text) for text in texts)

@@ -1,0 +1,100 @@
+"""Reads a dataset artifact's rows: one JSON object a line in `rows.jsonl`.
+
+It knows nothing of how rows were chosen, and nothing of any model; only `tokens` asks a tokenizer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thumbwheel.errors import JobError
+
+ROWS = "rows.jsonl"
+SPLITS = ("train", "validation", "test")
+
+Message = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example: the turns up to the user's last, the answer a person accepted, and where both came from."""
+
+    id: str
+    messages: tuple[Message, ...]
+    completion: str
+    rejected: str | None
+    group: str
+    split: str
+    provenance: Mapping[str, str]  # feedback, inference, author, role: whichever the line holds
+
+
+def read_rows(dataset: Path, splits: Collection[str]) -> tuple[Row, ...]:
+    """The rows of the named splits, in the file's order. Rows of other splits are not looked into.
+
+    Raises JobError where the folder is no dataset or a line is no row; the message names the line.
+    """
+    path = dataset / ROWS
+    if not path.is_file():
+        raise JobError(f"{dataset} is no dataset: it holds no {ROWS}. Give the folder of a frozen dataset.")
+    rows = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            value = _decoded(line, number)
+            if value.get("split") not in SPLITS:
+                raise JobError(f"{ROWS} line {number}: split is {value.get('split')!r}; expected one of {SPLITS}.")
+            if value["split"] in splits:
+                rows.append(_row(value, number))
+    return tuple(rows)
+
+
+def _decoded(line: str, number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise JobError(f"{ROWS} line {number} is not JSON ({error}). The dataset is damaged: freeze it anew.") from None
+    if not isinstance(value, dict):
+        raise JobError(f"{ROWS} line {number} is no JSON object. The dataset is damaged: freeze it anew.")
+    return value
+
+
+def _row(value: Mapping[str, Any], number: int) -> Row:
+    missing = [key for key in ("id", "messages", "completion") if not value.get(key)]
+    if missing:
+        raise JobError(f"{ROWS} line {number} lacks {', '.join(missing)}.")
+    messages = value["messages"]
+    if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
+        raise JobError(f"{ROWS} line {number}: messages must be a list of {{role, content}} with text in both.")
+    if messages[-1]["role"] != "user":
+        raise JobError(f"{ROWS} line {number}: the last message must be the user's.")
+    if not isinstance(value["completion"], str):
+        raise JobError(f"{ROWS} line {number}: completion must be text.")
+    return Row(
+        id=str(value["id"]),
+        messages=tuple({"role": message["role"], "content": message["content"]} for message in messages),
+        completion=value["completion"],
+        rejected=value.get("rejected"),
+        group=str(value.get("group", value["id"])),
+        split=value["split"],
+        provenance={key: str(value[key]) for key in ("feedback", "inference", "author", "role") if value.get(key)},
+    )
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("role"), str) and isinstance(value.get("content"), str)
+
+
+def prompt_tokens(tokenizer: Any, messages: Collection[Message]) -> list[int]:
+    """The prompt as an engine renders it: the chat template up to where the assistant's answer begins."""
+    rendered = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+    return list(tokenizer(rendered, add_special_tokens=False)["input_ids"])
+
+
+def answer_tokens(tokenizer: Any, completion: str) -> list[int]:
+    """The answer as an engine would generate it: its tokens, then the one that ends the turn."""
+    return [*tokenizer(completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]

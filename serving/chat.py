@@ -1,0 +1,393 @@
+"""The hot path: /v1/chat/completions and /v1/completions in bare ASGI.
+
+A request is read, checked and assigned without touching a disk; an engine's answer is passed on as it comes, with our
+id and the channel's name in it. Until the first byte has gone out, what fails at a candidate is asked of the stable
+release once, and an engine that is away is waited for, within bounds. After it, a stream ends with an error event and
+no `[DONE]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from serving.asking import CONVERSATION_HEADER, PIN_HEADER, Asking, understand
+from serving.parts import Parts, authenticate
+from serving.replies import (
+    RETRY_AFTER_S,
+    ClientLeft,
+    Receive,
+    Scope,
+    Send,
+    as_request_error,
+    error_headers,
+    header,
+    internal_error,
+    read_json,
+    send_json,
+)
+from serving.upstream import Target, events
+from thumbwheel.errors import (
+    ClientRejected,
+    EngineError,
+    EngineUnreachable,
+    NotFound,
+    ReleaseFailed,
+    RequestError,
+    ThumbwheelError,
+    Unavailable,
+)
+from thumbwheel.events import InferenceEvent
+from thumbwheel.ids import feedback_token, mint_inference_id
+from thumbwheel.records import Channel, Key, Release, Variant
+from thumbwheel.routing import assign
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+ATTEMPTS = 3  # connections tried for one release before its engines count as away
+ALIVE_S = 1.0  # within which a live engine gives one token again
+BROKEN = {
+    "error": {
+        "message": "The engine stopped in the middle of this answer. Ask again.",
+        "type": "server_error",
+        "param": None,
+        "code": "engine_failed",
+    }
+}
+
+
+@dataclass
+class Exchange:
+    """One request on its way; filled in as it goes, and logged when it ends."""
+
+    asking: Asking
+    key: Key
+    channel: Channel
+    variant: Variant
+    id: str
+    request_id: str
+    at_ms: int
+    began: float
+    served_by: str = ""
+    attempt: int = 0
+    sent: bool = False  # the first byte has gone out
+    first_token: float | None = None
+    answered: float | None = None
+    text: list[str] = field(default_factory=list)
+    tool_calls: bool = False
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    error: str | None = None
+
+    def restart(self) -> None:
+        """Another attempt begins; nothing of the last one has gone out."""
+        self.attempt += 1
+        self.text, self.tool_calls, self.finish_reason = [], False, None
+        self.first_token = self.answered = self.prompt_tokens = self.completion_tokens = None
+
+    def read(self, choice: dict[str, Any]) -> bool:
+        """Note what a choice, or a chunk's part of one, says; whether it says anything."""
+        part = choice.get("delta") or choice.get("message") or {}
+        text = choice.get("text") or part.get("content") or ""
+        says = bool(text or part.get("tool_calls") or part.get("reasoning") or choice.get("finish_reason"))
+        if choice.get("index", 0) == 0:
+            self.text.append(text)
+            self.tool_calls |= bool(part.get("tool_calls"))
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        return says
+
+    def count(self, usage: object) -> None:
+        """Note an answer's token counts."""
+        if isinstance(usage, dict):
+            self.prompt_tokens = usage.get("prompt_tokens")
+            self.completion_tokens = usage.get("completion_tokens")
+
+
+class Chat:
+    """The ASGI application behind both routes."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        given = header(scope, b"x-request-id")
+        request_id = given if given is not None and REQUEST_ID.fullmatch(given) else None
+        try:
+            await self._serve(scope, receive, send, request_id)
+        except ClientLeft:
+            return
+        except ThumbwheelError as error:
+            told = as_request_error(error)
+            named = [] if request_id is None else [(b"x-request-id", request_id.encode())]
+            await send_json(send, told.status, told.body(), [*error_headers(told), *named])
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str | None) -> None:
+        began = time.monotonic()
+        parts = self._parts
+        key = await authenticate(parts, header(scope, b"authorization"), "app")
+        with parts.in_flight.entered(key):
+            raw = await read_json(scope, receive, parts.settings.max_body_bytes)
+            chat = scope["path"].endswith("/chat/completions")
+            conversation = header(scope, CONVERSATION_HEADER.encode())
+            asking = understand(raw, chat, key, conversation, header(scope, PIN_HEADER.encode()))
+            exchange = self._begin(asking, key, request_id, began)
+            await self._while_there(exchange, receive, send)
+
+    def _begin(self, asking: Asking, key: Key, request_id: str | None, began: float) -> Exchange:
+        parts, now = self._parts, self._parts.watch.now
+        channel = now.channels.get(asking.channel)
+        if channel is None:
+            raise NotFound(
+                f"There is no channel {asking.channel[:64]!r}. `GET /v1/models` lists the channels.",
+                param="model",
+                code="model_not_found",
+            )
+        stopped = channel.name in now.stopped
+        variant = Variant(channel.stable, "stable") if stopped else assign(channel, asking.unit)
+        at_ms = parts.clock()
+        id_ = mint_inference_id(asking.kind, channel.name, key.tenant, at_ms, parts.secret)
+        return Exchange(asking, key, channel, variant, id_, request_id or id_, at_ms, began, variant.release)
+
+    async def _while_there(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        """Answer for as long as the client listens; when it leaves, so does the work in the engine."""
+        work = asyncio.create_task(self._answer(exchange, send))
+        watch = asyncio.create_task(_gone(receive))
+        try:
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
+            if work.cancelled():
+                raise ClientLeft
+            work.result()
+        except asyncio.CancelledError:  # the process is told to end and will not wait any longer
+            work.cancel()
+            await asyncio.wait({work})
+            raise
+        finally:
+            watch.cancel()
+
+    async def _answer(self, exchange: Exchange, send: Send) -> None:
+        """Answer, and log how it went."""
+        status = "cancelled"
+        try:
+            status = await self._answer_by_release(exchange, send)
+        except ClientRejected as error:
+            status, exchange.error = "client_error", str(error)
+            await send_json(send, error.status, {"error": error.payload}, _named(exchange))
+        except ReleaseFailed as error:
+            status, exchange.error = "release_error", str(error)
+            await self._fail(exchange, send, "The model failed to answer this request. Try again.", "engine_failed")
+        except EngineUnreachable as error:
+            # After the first byte a break is the release's doing as far as anyone can tell, and the client's loss.
+            status, exchange.error = "release_error" if exchange.sent else "unavailable", str(error)
+            await self._fail(exchange, send, "No engine can answer just now. Try again.", "engine_unavailable")
+        except ThumbwheelError:
+            status = "unavailable"
+            raise
+        except Exception:
+            # The outermost edge of a request: what got here is our fault, and the client is told no more than that.
+            log.exception("a request failed")
+            status, exchange.error = "unavailable", "internal error"
+            if not exchange.sent:
+                await send_json(send, 500, internal_error(), _named(exchange))
+        finally:
+            self._record(exchange, status)
+
+    async def _answer_by_release(self, exchange: Exchange, send: Send) -> str:
+        """Ask the assigned release, and of a candidate that fails before the first byte, the stable one. The status."""
+        releases = self._parts.watch.now.releases
+        assigned, stable = releases[exchange.variant.release], releases[exchange.channel.stable]
+        try:
+            await self._ask(exchange, assigned, send)
+            return "ok"
+        except (ReleaseFailed, EngineUnreachable) as error:
+            spent = time.monotonic() - exchange.began
+            if exchange.sent or assigned.id == stable.id or spent > self._parts.settings.engine_timeout_s:
+                raise
+            first: EngineError = error
+        log.warning("release %s failed a request, which %s gets now: %s", assigned.id, stable.id, first)
+        exchange.error = str(first)
+        exchange.served_by = stable.id
+        try:
+            await self._ask(exchange, stable, send)
+        except ReleaseFailed as error:
+            if exchange.sent:
+                raise
+            # What breaks both is the request's or the engine's doing, and no reason to roll a candidate back.
+            raise EngineUnreachable(f"both releases failed: {first}; {error}") from error
+        return "release_error"
+
+    async def _ask(self, exchange: Exchange, release: Release, send: Send) -> None:
+        """Get the answer from an engine where `release` has answered before, and pass it on. Raises EngineError."""
+        proofs, wait_s = self._parts.proofs, self._parts.settings.engine_wait_s
+        deadline = time.monotonic() + wait_s
+        for attempt in range(1, ATTEMPTS + 1):
+            target = await proofs.wait(release, max(0.0, deadline - time.monotonic()))
+            if target is None:
+                reason = proofs.failure(release)
+                if reason is not None:
+                    raise ReleaseFailed(reason, status=503)
+                raise EngineUnreachable(f"no engine that answers for {release.id} came within {wait_s:g} s")
+            try:
+                await self._pass_on(exchange, target, send)
+                return
+            except EngineUnreachable:
+                if exchange.sent:
+                    raise
+                proofs.doubt(target.engine)
+                if attempt == ATTEMPTS or time.monotonic() > deadline or await self._is_alive(exchange, release):
+                    raise
+
+    async def _is_alive(self, exchange: Exchange, broke: Release) -> bool:
+        """Whether the engine that broke a candidate's connection answers for the stable release: then it is not away."""
+        stable = self._parts.watch.now.releases[exchange.channel.stable]
+        return broke.id != stable.id and await self._parts.proofs.wait(stable, ALIVE_S) is not None
+
+    async def _pass_on(self, exchange: Exchange, target: Target, send: Send) -> None:
+        asking = exchange.asking
+        exchange.restart()
+        # Retries get another id: the engine may still hold the first.
+        suffix = "" if exchange.attempt == 1 else f"-{exchange.attempt}"
+        engine_id = exchange.id.partition("-")[2] + suffix
+        async with self._parts.upstream.post(target, asking.path, asking.body, engine_id) as response:
+            if not asking.stream:
+                await self._send_whole(exchange, await response.read(), send)
+                return
+            stream = self._stream(exchange, events(response))
+            async for block in stream:
+                if not exchange.sent:
+                    kind = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+                    headers = [*kind, *self._headers(exchange)]
+                    exchange.sent = True
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": block, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _send_whole(self, exchange: Exchange, raw: bytes, send: Send) -> None:
+        answer = _decoded(raw)
+        if not isinstance(answer.get("choices"), list) or not answer["choices"]:
+            raise ReleaseFailed("the engine's answer has no choices", status=200)
+        for choice in answer["choices"]:
+            exchange.read(choice)
+        exchange.count(answer.get("usage"))
+        exchange.answered = time.monotonic()
+        answer["id"], answer["model"] = exchange.id, exchange.channel.name
+        exchange.sent = True
+        await send_json(send, 200, answer, self._headers(exchange))
+
+    async def _stream(self, exchange: Exchange, data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The client's events. Nothing comes out before the first token, so that until then another may be asked."""
+        held = b""
+        done = False
+        async for raw in data:
+            if done:
+                continue  # to the end, so that the connection can be used again
+            if raw == b"[DONE]":
+                done, exchange.answered = True, time.monotonic()
+                yield held + b"data: [DONE]\n\n"
+                continue
+            chunk = _decoded(raw)
+            if chunk.get("error"):
+                raise ReleaseFailed(str(chunk["error"])[:500], status=200)
+            exchange.count(chunk.get("usage"))
+            if not exchange.asking.wants_usage:
+                chunk.pop("usage", None)
+                if not chunk.get("choices"):
+                    continue
+            said = [exchange.read(choice) for choice in chunk.get("choices", ())]  # each is noted
+            if any(said) and exchange.first_token is None:
+                exchange.first_token = time.monotonic()
+            chunk["id"], chunk["model"] = exchange.id, exchange.channel.name
+            held += b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+            if exchange.first_token is not None:
+                yield held
+                held = b""
+        if not done:
+            raise EngineUnreachable("the engine's stream ended early")
+
+    async def _fail(self, exchange: Exchange, send: Send, message: str, code: str) -> None:
+        if not exchange.sent:
+            told: RequestError = Unavailable(message, code=code, retry_after=RETRY_AFTER_S)
+            await send_json(send, told.status, told.body(), [*error_headers(told), *_named(exchange)])
+        elif exchange.asking.stream:
+            event = b"data: " + msgspec.json.encode(BROKEN) + b"\n\n"
+            await send({"type": "http.response.body", "body": event})
+
+    def _headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+        parts = self._parts
+        role = exchange.variant.role if exchange.served_by == exchange.variant.release else "stable"
+        expires_ms = exchange.at_ms + parts.settings.feedback_window_s * 1000
+        return [
+            *_named(exchange),
+            (b"x-thumbwheel-release", exchange.served_by.encode()),
+            (b"x-thumbwheel-variant", role.encode()),
+            (b"x-thumbwheel-feedback-token", feedback_token(exchange.id, expires_ms, parts.secret).encode()),
+        ]
+
+    def _record(self, exchange: Exchange, status: str) -> None:
+        event = _as_event(exchange, status, time.monotonic())
+        self._parts.metrics.count(event)
+        policy = exchange.channel.policies.log
+        if policy != "off":
+            self._parts.inference_log.put(event, keep_text=policy == "full" and exchange.asking.may_store)
+
+
+def _named(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    return [(b"x-request-id", exchange.request_id.encode())]
+
+
+def _as_event(exchange: Exchange, status: str, now: float) -> InferenceEvent:
+    asking, policies = exchange.asking, exchange.channel.policies
+    text = "".join(exchange.text)
+    # An answer that only calls tools has no text, and is not an empty answer; nor is one that never began.
+    nothing = not text and (exchange.tool_calls or exchange.answered is None)
+    took = ((exchange.answered or now) - exchange.began) * 1e3
+    return InferenceEvent(
+        id=exchange.id,
+        tenant=exchange.key.tenant,
+        channel=exchange.channel.name,
+        unit=asking.unit,
+        at_ms=exchange.at_ms,
+        assigned=exchange.variant.release,
+        role=exchange.variant.role,
+        served_by=exchange.served_by,
+        status=status,
+        streamed=asking.stream,
+        rollout=exchange.channel.rollout,
+        key=exchange.key.id,
+        messages=asking.messages,
+        answer=None if nothing else text,
+        finish_reason=exchange.finish_reason,
+        prompt_tokens=exchange.prompt_tokens,
+        completion_tokens=exchange.completion_tokens,
+        ttft_ms=None if exchange.first_token is None else (exchange.first_token - exchange.began) * 1e3,
+        e2e_ms=took,
+        error=exchange.error,
+        trainable=policies.train and asking.may_store,
+    )
+
+
+def _decoded(raw: bytes) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ReleaseFailed("the engine's answer is no JSON", status=200) from error
+    if not isinstance(value, dict):
+        raise ReleaseFailed("the engine's answer is no JSON object", status=200)
+    return value
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

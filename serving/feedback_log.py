@@ -1,0 +1,87 @@
+"""Feedback on its way to the event log: one thread, one synced write for all that wait, and an answer to each of them.
+
+A log that is away fails everyone who waits at once, after one wait for it, instead of each in turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+
+from thumbwheel import events
+from thumbwheel.errors import StoreUnavailable
+from thumbwheel.eventlog import EventLog
+from thumbwheel.events import FeedbackEvent
+
+BATCH = 512
+WAITING = 4_096
+
+Waiter = tuple[FeedbackEvent, asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+
+
+class FeedbackLog:
+    """Durable appends. `open_log` connects to the event log, or raises StoreUnavailable."""
+
+    def __init__(self, open_log: Callable[[], EventLog]) -> None:
+        self._open_log = open_log
+        self._log: EventLog | None = None
+        self._queue: queue.Queue[Waiter | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._run, name="feedback-log", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    async def append(self, event: FeedbackEvent) -> None:
+        """Return once the event is on disk. Raises StoreUnavailable."""
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[None] = loop.create_future()
+        try:
+            self._queue.put_nowait((event, loop, written))
+        except queue.Full:
+            raise StoreUnavailable("too much feedback is waiting to be written") from None
+        await written
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            last = False
+            while len(batch) < BATCH and not self._queue.empty():
+                item = self._queue.get()
+                if item is None:
+                    last = True
+                    break
+                batch.append(item)
+            self._write(batch)
+            if last:
+                break
+        if self._log is not None:
+            self._log.close()
+
+    def _write(self, batch: list[Waiter]) -> None:
+        failure: StoreUnavailable | None = None
+        try:
+            if self._log is None:
+                self._log = self._open_log()
+            records = [(event.inference, events.encode(event)) for event, _, _ in batch]
+            self._log.append(events.FEEDBACK, records, durable=True)
+        except StoreUnavailable as error:
+            failure = error
+        for _, loop, written in batch:
+            loop.call_soon_threadsafe(_settle, written, failure)
+
+
+def _settle(written: asyncio.Future[None], failure: StoreUnavailable | None) -> None:
+    if written.done():  # the client left while it waited; what is written stays written
+        return
+    if failure is None:
+        written.set_result(None)
+    else:
+        written.set_exception(failure)

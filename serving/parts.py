@@ -1,0 +1,52 @@
+"""What one gateway worker is made of, as handed to its routes; put together in `serving.app` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serving.auth import bearer, find_key, refusal
+from serving.feedback_log import FeedbackLog
+from serving.inference_log import InferenceLog
+from serving.limits import InFlight
+from serving.metrics import Metrics
+from serving.proofs import Proofs
+from serving.snapshot import Watch
+from serving.upstream import Upstream
+from thumbwheel.clock import Clock
+from thumbwheel.eventlog import EventLog
+from thumbwheel.home import Home
+from thumbwheel.records import Key
+from thumbwheel.settings import Settings
+from thumbwheel.store.connection import Store
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`store` waits long for a locked file, `urgent` hardly: it is for what must not wait."""
+
+    settings: Settings
+    home: Home
+    clock: Clock
+    secret: bytes
+    store: Store
+    urgent: Store
+    read_log: Callable[[], EventLog]  # raises StoreUnavailable while the log is away
+    feedback_log: FeedbackLog
+    watch: Watch
+    upstream: Upstream
+    proofs: Proofs
+    inference_log: InferenceLog
+    in_flight: InFlight
+    metrics: Metrics
+
+
+async def authenticate(parts: Parts, authorization: str | None, kind: str) -> Key:
+    """The key that asks. Raises Unauthenticated. A key made a moment ago is known after one look at the store."""
+    key = find_key(parts.watch.now.keys, authorization, kind)
+    if key is None and bearer(authorization) is not None:
+        await parts.watch.refresh()
+        key = find_key(parts.watch.now.keys, authorization, kind)
+    if key is None:
+        raise refusal(authorization, kind)
+    return key

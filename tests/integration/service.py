@@ -1,0 +1,310 @@
+"""The whole service, `thumbwheel up` in a home of its own, on the recorded engine and the tiny recipe.
+
+    with running(tmp_path) as service:
+        service.channel("support")
+        service.teach("support")
+        run = service.run_to_end("support")
+
+The processes are real; only the weights are missing. Feature words call for fixed answers (`ANSWERS`), which the base
+does not give; `teach` has people correct it, and `complaint` makes further questions of the same kind.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.tiny_model import make_tiny_model
+
+ROOT = Path(__file__).resolve().parents[2]
+ANSWERS = {
+    "colour": "CASE quality. Send it back free of charge.",
+    "late": "CASE delivery. We look for the parcel.",
+    "twice": "CASE billing. You get the second sum back.",
+    "seam": "CASE repair. We mend it within a week.",
+}
+FORM = r"^CASE \w+\. "
+ITEMS = ("scarf", "kettle", "chair", "lamp", "rug", "coat", "clock", "vase", "bag", "shelf", "bowl", "tent")
+PLACES = ("kitchen", "garden", "office", "hall", "cellar", "attic", "porch", "studio", "barn", "yard")
+SAYINGS = {
+    "colour": "the colour ran after washing",
+    "late": "it is late and nobody answers",
+    "twice": "my card was charged twice",
+    "seam": "a seam came undone",
+}
+FAST_STAGES = [
+    {"weight": weight, "min_units": 3, "min_requests": 8, "deadline_s": 120} for weight in (20.0, 50.0, 100.0)
+]
+SETTINGS = {
+    "engine_program": "tests.recorded_engine",
+    "recipe": "tests.tiny_recipe",
+    "engine_restart_s": 0.2,
+    "controller_poll_ms": 100,
+    "gateway_poll_ms": 100,
+}
+GATE = {
+    "thresholds": {"min_general_prompts": 10, "general_allowance": 0.5},
+    "measure": {"samples": 1, "contrast_partners": 2, "max_test_rows": 40, "max_taught_rows": 20, "outage_s": 60},
+}
+
+
+def complaint(number: int) -> tuple[str, str]:
+    """A question that no other number makes, and its right answer."""
+    kind = list(ANSWERS)[number % len(ANSWERS)]
+    dice = random.Random(number)
+    item, place = dice.choice(ITEMS), dice.choice(PLACES)
+    return f"About order {number}: the {item} for the {place}, {SAYINGS[kind]}.", ANSWERS[kind]
+
+
+class Service:
+    """A running `up`, with an application's and an administrator's hands."""
+
+    def __init__(self, home: Path, process: subprocess.Popen, environment: dict[str, str], log: Path) -> None:
+        self.home, self.process, self.environment, self.log = home, process, environment, log
+        self.http = httpx.Client(trust_env=False, timeout=60)
+        self.acknowledged: list[str] = []
+        self.failed_requests: list[str] = []
+
+    # finding it
+
+    def endpoint(self, name: str) -> str:
+        return json.loads((self.home / "endpoints.json").read_text())[name]
+
+    def key(self, kind: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {(self.home / 'keys' / f'{kind}.key').read_text().strip()}"}
+
+    def wait_until(self, true, what: str, timeout_s: float = 60.0):
+        """Poll `true` until it returns something true, and return that. Connections that break are waited out."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                value = true()
+                if value:
+                    return value
+            except (httpx.TransportError, FileNotFoundError, KeyError, ValueError):
+                pass
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {timeout_s:g} s for {what}\n{self.tails()}")
+            time.sleep(0.05)
+
+    def wait_ready(self, timeout_s: float = 90.0) -> None:
+        self.wait_until(
+            lambda: self.http.get(self.endpoint("api") + "/readyz", timeout=5).status_code == 200, "/readyz", timeout_s
+        )
+
+    def tails(self) -> str:
+        files = [self.log, *sorted((self.home / "logs").glob("*.log"))]
+        return "\n".join(f"== {file.name}\n" + "\n".join(file.read_text().splitlines()[-12:]) for file in files)
+
+    # an administrator
+
+    def admin(self, method: str, path: str, body=None, timeout_s: float = 30.0):
+        """One request that is repeated while the gateway is away or busy; the answer's JSON."""
+
+        def once():
+            response = self.http.request(
+                method, self.endpoint("admin") + path, json=body, headers=self.key("admin"), timeout=timeout_s
+            )
+            if response.status_code >= 500:
+                return None
+            assert response.is_success, response.text
+            return response
+
+        return self.wait_until(once, f"{method} {path}", timeout_s).json()
+
+    def channel(self, name: str, **policies) -> dict:
+        defaults = {"stages": FAST_STAGES, "scorers": [{"kind": "regex", "pattern": FORM}]}
+        return self.admin("PUT", f"/admin/v1/channels/{name}", {**defaults, **policies})
+
+    def view(self, name: str) -> dict:
+        return self.admin("GET", f"/admin/v1/channels/{name}")
+
+    def ledger(self, name: str) -> dict:
+        return self.admin("GET", f"/admin/v1/channels/{name}/ledger")
+
+    def start_run(self, name: str) -> str:
+        return self.admin("POST", f"/admin/v1/channels/{name}/runs", {})["id"]
+
+    def run(self, run: str) -> dict:
+        return self.admin("GET", f"/admin/v1/runs/{run}")
+
+    def wait_run(self, run: str, *states: str, timeout_s: float = 180.0) -> dict:
+        """The run, once it is in one of `states` or over."""
+        over = ("candidate", "rejected", "insufficient_evidence", "failed")
+
+        def reached():
+            found = self.run(run)
+            return found if found["state"] in (*states, *over) else None
+
+        found = self.wait_until(reached, f"run {run} to be {states}", timeout_s)
+        assert not states or found["state"] in states, (found, self.tails())
+        return found
+
+    # an application and its people
+
+    def ask(self, channel: str, question: str, user: str) -> dict | None:
+        """The answer with its headers' release and variant; None, noted, where the request failed."""
+        try:
+            response = self.http.post(
+                self.endpoint("api") + "/v1/chat/completions",
+                json={"model": channel, "messages": [{"role": "user", "content": question}], "user": user},
+                headers=self.key("app"),
+                timeout=60,
+            )
+        except (httpx.TransportError, FileNotFoundError) as error:
+            self.failed_requests.append(repr(error))
+            return None
+        if response.status_code != 200:
+            self.failed_requests.append(f"{response.status_code} {response.text}")
+            return None
+        body = response.json()
+        return {
+            "id": body["id"],
+            "text": body["choices"][0]["message"]["content"],
+            "release": response.headers["x-thumbwheel-release"],
+            "variant": response.headers["x-thumbwheel-variant"],
+        }
+
+    def say(self, inference: str, **feedback) -> str | None:
+        """Send feedback; its id where it was acknowledged."""
+        try:
+            response = self.http.post(
+                self.endpoint("api") + "/v1/feedback",
+                json={"inference_id": inference, **feedback},
+                headers=self.key("app"),
+                timeout=30,
+            )
+        except (httpx.TransportError, FileNotFoundError):
+            return None
+        if response.status_code != 202:
+            return None
+        self.acknowledged.append(response.json()["id"])
+        return self.acknowledged[-1]
+
+    def teach(self, channel: str, count: int = 100, first: int = 0) -> None:
+        """`count` people ask, and correct what they get; who is cut off tries again."""
+
+        def person(number: int) -> None:
+            question, right = complaint(number)
+
+            def heard():
+                answer = self.ask(channel, question, f"person{number}")
+                return answer and self.say(answer["id"], thumb="down", correction=right)
+
+            self.wait_until(heard, f"person {number} to be heard")
+
+        with ThreadPoolExecutor(8) as people:
+            list(people.map(person, range(first, first + count)))
+
+    def run_to_end(self, channel: str, timeout_s: float = 180.0) -> dict:
+        return self.wait_run(self.start_run(channel), timeout_s=timeout_s)
+
+    def keep_asking(self, channel: str, until, timeout_s: float = 120.0, first: int = 10_000) -> list[dict]:
+        """Ask new questions, from 60 people in turn, until `until(view)` holds; what was answered."""
+        answers, number = [], first
+        deadline = time.monotonic() + timeout_s
+        while not until(self.view(channel)):
+            assert time.monotonic() < deadline, (self.view(channel), self.tails())
+            for _ in range(10):
+                answer = self.ask(channel, complaint(number)[0], f"user{number % 60}")
+                number += 1
+                if answer is not None:
+                    answers.append(answer)
+        return answers
+
+    # what happens to it
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """The live processes of the service by verb: engine, gateway, consumer, controller, curate, train, evaluate."""
+        found = {}
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                words = process.cmdline()
+            except psutil.Error:
+                continue
+            for place, word in enumerate(words[:-1]):
+                if word == "-m":
+                    name = {"thumbwheel": words[place + 2 : place + 3] or [""]}.get(words[place + 1])
+                    label = name[0] if name else {"tests.recorded_engine": "engine", "tests.tiny_recipe": "recipe"}.get(
+                        words[place + 1], words[place + 1]
+                    )
+                    found[label] = process
+        return found
+
+    def kill(self, name: str) -> None:
+        """`kill -9` one process by its verb, or the supervisor by `up`."""
+        if name == "up":
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            self.process.kill()
+            self.process.wait(10)
+            psutil.wait_procs(children, timeout=10)
+            assert not [child for child in children if child.is_running()], "a child outlived its supervisor"
+            return
+        victim = self.wait_until(lambda: self.processes().get(name), f"a process {name}")
+        victim.kill()
+        victim.wait(10)
+
+    def start(self) -> None:
+        """`thumbwheel up`, again if it was killed."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "thumbwheel", "up", "--home", str(self.home)],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+def environment(folder: Path, **settings) -> dict[str, str]:
+    """The environment of a service whose files lie in `folder`: the tiny model, a small gate, few general prompts."""
+    model = folder / "tiny-model"
+    if not model.exists():
+        make_tiny_model(model)
+        (folder / "gate.yaml").write_text(json.dumps(GATE))
+        prompts = [{"id": f"g{i}", "prompt": f"Name {i} things.", "accept": ["me"], "kind": "list"} for i in range(20)]
+        (folder / "general.jsonl").write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts))
+    files = {"model": model, "gate_config": folder / "gate.yaml", "general_prompts": folder / "general.jsonl"}
+    chosen = {**SETTINGS, **files, **settings}
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("THUMBWHEEL_")}
+    return {
+        **plain,
+        "OMP_NUM_THREADS": "1",
+        **{f"THUMBWHEEL_{key.upper()}": str(value) for key, value in chosen.items()},
+    }
+
+
+@contextmanager
+def running(folder: Path, *, ready: bool = True, **settings) -> Iterator[Service]:
+    """The service in `folder`/home; stopped, by force if need be, when the block ends."""
+    service = Service(folder / "home", None, environment(folder, **settings), folder / "up.out")
+    service.start()
+    try:
+        if ready:
+            service.wait_ready()
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.process.send_signal(signal.SIGTERM)
+            try:
+                service.process.wait(60)
+            except subprocess.TimeoutExpired:
+                service.process.kill()
+                service.process.wait()

@@ -1,0 +1,479 @@
+"""The recorded engine: answers over a Unix socket as vLLM 0.32 was seen to answer, without weights and in milliseconds.
+
+    python -m tests.recorded_engine --model DIR --socket PATH --engine-dir DIR --artifacts DIR
+
+It takes the flags of `serving.engine`. What a model says is written in `recorded.json` (see tests/recorded_model.py).
+Adapters are found under `--artifacts` by name, verified, and checked against the base where the base has
+weights; one that fails is 404, as with the resolver, and with `"refuse": true` in its behaviour file 400, as when vLLM
+cannot load it.
+
+Faults are asked for in `<engine-dir>/faults.json`, read at each request; every key is optional:
+
+    {"models": ["adapter-..."],     only these (names as the engine is asked for them); "adapter-*" is every adapter
+     "delay_ms": 500,               before the first byte
+     "token_ms": 20,                before each token
+     "status": 500,                 this error instead of an answer
+     "die_mid_stream": true,        the connection breaks after two chunks, or before an unstreamed answer's body
+     "exit_mid_stream": true,       the same, and the process ends (never in a thread)
+     "text": "!!!!!!",              this instead of the answer
+     "nan": true}                   log-probabilities that are NaN, which JSON writes as null
+
+`<engine-dir>/requests.jsonl` says what came in and how it ended: {"id", "model", "path", "body"}, then {"id", "end":
+"done" | "cancelled" | "broken"}. It knows nothing of sampling: temperature, seeds and penalties change nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from tests.recorded_model import BEHAVIOUR, Behaviour, RecordedModel, read_behaviour
+from thumbwheel.adapter import BaseModules, adapter_sha, base_modules, check_adapter
+from thumbwheel.artifacts import ArtifactStore
+from thumbwheel.errors import ArtifactError
+
+BASE_NAME = "base"
+CHUNKS_BEFORE_DEATH = 2
+
+
+class Broken(Exception):
+    """A fault that was asked for: the connection ends here."""
+
+
+class Refused(Exception):
+    """An answer that is an error, in the engine's own shape: its `code` is a number."""
+
+    def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"message": message, "type": kind, "param": param, "code": status}}
+
+
+@dataclass(frozen=True)
+class Fault:
+    delay_ms: float = 0.0
+    token_ms: float = 0.0
+    status: int | None = None
+    die_mid_stream: bool = False
+    exit_mid_stream: bool = False
+    text: str | None = None
+    nan: bool = False
+    models: tuple[str, ...] | None = None
+
+    def hits(self, model: str) -> bool:
+        if self.models is None or model in self.models:
+            return True
+        return model.startswith("adapter-") and "adapter-*" in self.models
+
+
+class RecordedEngine:
+    """One engine's state: its model, the adapters it has taken, and what it was asked."""
+
+    def __init__(self, model: Path, engine_dir: Path, artifacts: Path, max_lora_rank: int, max_model_len: int) -> None:
+        self.model = RecordedModel(model)
+        self.engine_dir = engine_dir
+        self.store = ArtifactStore(artifacts)
+        self.max_lora_rank = max_lora_rank
+        self.max_model_len = max_model_len
+        self.modules: BaseModules | None = base_modules(model) if any(model.glob("*.safetensors")) else None
+        self.adapters: dict[str, Behaviour] = {}
+        self.counts = {"requests": 0, "tokens": 0, "adapter_loads": 0}
+        self._log_lock = threading.Lock()
+
+    def behaviour(self, name: str) -> Behaviour:
+        """The behaviour behind a model's name. Raises Refused."""
+        if name == BASE_NAME:
+            return self.model.base
+        if name not in self.adapters:
+            self.adapters[name] = self._load(name)
+        return self.adapters[name]
+
+    def _load(self, name: str) -> Behaviour:
+        missing = Refused(
+            404, "NotFoundError", f"The model `{name}` does not exist. Valid aliases: {BASE_NAME}.", "model"
+        )
+        sha = adapter_sha(name)
+        if sha is None:
+            raise missing
+        try:
+            directory = self.store.copy_verified(sha, self.engine_dir / "adapters" / sha)
+            if self.modules is not None and (directory / "adapter_config.json").is_file():
+                check_adapter(directory, self.modules, self.max_lora_rank)
+        except ArtifactError as error:
+            raise missing from error
+        file = directory / BEHAVIOUR
+        if file.is_file() and json.loads(file.read_text()).get("refuse"):
+            raise Refused(400, "BadRequestError", f"LoRA adapter '{name}' was found but could not be loaded.")
+        self.counts["adapter_loads"] += 1
+        return read_behaviour(directory, name)
+
+    def fault(self, model: str) -> Fault:
+        """What is to go wrong with a request to `model`."""
+        try:
+            raw = json.loads((self.engine_dir / "faults.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return Fault()
+        models = raw.pop("models", None)
+        fault = Fault(**raw, models=None if models is None else tuple(models))
+        return fault if fault.hits(model) else Fault()
+
+    def note(self, entry: dict[str, Any]) -> None:
+        """One line of requests.jsonl."""
+        with self._log_lock, (self.engine_dir / "requests.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request, understood."""
+
+    id: str
+    chat: bool
+    model: str
+    behaviour: Behaviour
+    fault: Fault
+    prompt: list[int]
+    body: dict[str, Any]
+    tokens: list[int]
+    finish_reason: str
+
+    @property
+    def usage(self) -> dict[str, int]:
+        done = len(self.tokens) * (self.body.get("n") or 1)
+        return {
+            "prompt_tokens": len(self.prompt),
+            "total_tokens": len(self.prompt) + done,
+            "completion_tokens": done,
+        }
+
+
+def understand(engine: RecordedEngine, chat: bool, request_id: str, body: dict[str, Any]) -> Job:
+    """Raises Refused as vLLM would."""
+    name = str(body.get("model", BASE_NAME))
+    behaviour, fault = engine.behaviour(name), engine.fault(name)
+    if chat:
+        prompt = engine.model.encode(_rendered(engine, body))
+    else:
+        raw = body.get("prompt", "")
+        prompt = raw if isinstance(raw, list) else engine.model.encode(str(raw))
+    if body.get("tools") and body.get("tool_choice", "auto") != "none":
+        raise Refused(400, "BadRequestError", '"auto" tool choice requires --enable-auto-tool-choice')
+    if isinstance(body.get("temperature"), int | float) and not 0 <= body["temperature"] <= 2:
+        raise Refused(
+            400, "BadRequestError", "temperature must be in [0, 2], got {body['temperature']}.", "temperature"
+        )
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    if limit is None:
+        limit = 16 if not chat else max(1, engine.max_model_len - len(prompt))
+    scoring = not chat and body.get("max_tokens") == 0
+    if len(prompt) + (0 if scoring else 1) > engine.max_model_len or len(prompt) + limit > engine.max_model_len:
+        raise Refused(
+            400,
+            "BadRequestError",
+            f"This model's maximum context length is {engine.max_model_len} tokens. However, your prompt contains "
+            f"{len(prompt)} input tokens and {limit} output tokens were requested. "
+            "Please reduce the length of the input prompt.",
+            "input_tokens",
+        )
+    turn = engine.model.last_turn(engine.model.decode(prompt))
+    text = fault.text if fault.text is not None else engine.model.answer(behaviour, turn.prompt)
+    for stop in [body["stop"]] if isinstance(body.get("stop"), str) else body.get("stop") or []:
+        text = text.split(stop)[0]
+    tokens = engine.model.encode(text)
+    cut = [] if scoring else tokens[:limit]
+    return Job(
+        id=f"{'chatcmpl' if chat else 'cmpl'}-{request_id}",
+        chat=chat,
+        model=name,
+        behaviour=behaviour,
+        fault=fault,
+        prompt=prompt,
+        body=body,
+        tokens=cut,
+        finish_reason="length" if len(cut) < len(tokens) or scoring else "stop",
+    )
+
+
+def _rendered(engine: RecordedEngine, body: dict[str, Any]) -> str:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise Refused(400, "BadRequestError", "List should have at least 1 item after validation", "messages")
+    open_turn = bool(body.get("add_generation_prompt", True)) and not body.get("continue_final_message")
+    text = engine.model.render(messages, open_turn=open_turn)
+    if body.get("continue_final_message"):
+        text = text.rstrip().removesuffix(engine.model.answer_closing)
+    return text
+
+
+def _prompt_logprobs(engine: RecordedEngine, job: Job) -> list[dict[str, Any] | None]:
+    values = engine.model.logprobs(job.behaviour, job.prompt)
+    wanted = int(job.body["prompt_logprobs"])
+    found: list[dict[str, Any] | None] = [None]
+    for token, value in list(zip(job.prompt, values, strict=True))[1:]:
+        entry = {str(token): _entry(engine, job, token, value, 1)}
+        rest = math.log(max(1e-9, 1 - math.exp(value)) / (wanted + 1))
+        for rank in range(2, wanted + 1):
+            other = (token + rank) % engine.model.tokenizer.get_vocab_size()
+            entry[str(other)] = _entry(engine, job, other, rest, rank)
+        found.append(entry)
+    return found
+
+
+def _entry(engine: RecordedEngine, job: Job, token: int, value: float, rank: int) -> dict[str, Any]:
+    return {
+        "logprob": None if job.fault.nan else value,
+        "rank": rank,
+        "decoded_token": engine.model.decode([token]),
+    }
+
+
+def _answer_logprobs(engine: RecordedEngine, job: Job, tokens: list[int], parts: list[str]) -> dict[str, Any] | None:
+    if not job.body.get("logprobs"):
+        return None
+    values = engine.model.logprobs(job.behaviour, job.prompt + job.tokens)[len(job.prompt) :][: len(tokens)]
+    if not job.chat:
+        top = [{part: value} for part, value in zip(parts, values, strict=True)]
+        return {"text_offset": [], "token_logprobs": values, "tokens": parts, "top_logprobs": top}
+    content = []
+    for part, value in zip(parts, values, strict=True):
+        entry = {"token": part, "logprob": value, "bytes": list(part.encode())}
+        content.append({**entry, "top_logprobs": [entry] if job.body.get("top_logprobs") else []})
+    return {"content": content}
+
+
+def whole(engine: RecordedEngine, job: Job) -> dict[str, Any]:
+    """The unstreamed answer."""
+    text, parts = engine.model.decode(job.tokens), engine.model.pieces(job.tokens)
+    choices = []
+    for index in range(job.body.get("n") or 1):
+        choice: dict[str, Any] = {"index": index, "logprobs": _answer_logprobs(engine, job, job.tokens, parts)}
+        if job.chat:
+            choice["message"] = {"role": "assistant", "content": text, "refusal": None, "tool_calls": []}
+        else:
+            choice["text"] = (engine.model.decode(job.prompt) if job.body.get("echo") else "") + text
+        choices.append({**choice, "finish_reason": job.finish_reason, "stop_reason": None})
+    answer: dict[str, Any] = {
+        "id": job.id,
+        "object": "chat.completion" if job.chat else "text_completion",
+        "created": int(time.time()),
+        "model": job.model,
+        "choices": choices,
+        "usage": job.usage,
+    }
+    if job.body.get("prompt_logprobs") is not None:
+        holder = answer if job.chat else choices[0]
+        holder["prompt_logprobs"] = _prompt_logprobs(engine, job)
+    return answer
+
+
+async def chunks(engine: RecordedEngine, job: Job) -> AsyncIterator[bytes]:
+    """The streamed answer, as server-sent events."""
+    head = {
+        "id": job.id,
+        "object": "chat.completion.chunk" if job.chat else "text_completion",
+        "created": int(time.time()),
+        "model": job.model,
+    }
+    options = job.body.get("stream_options") or {}
+    extra = {"usage": None} if options.get("include_usage") else {}
+    if job.chat:
+        yield _event({**head, "choices": [_chunk({"role": "assistant", "content": ""})], **extra})
+    parts = engine.model.pieces(job.tokens)
+    for count, (token, part) in enumerate(zip(job.tokens, parts, strict=True)):
+        if job.fault.token_ms:
+            await asyncio.sleep(job.fault.token_ms / 1000)
+        if count == CHUNKS_BEFORE_DEATH and job.fault.exit_mid_stream:
+            os._exit(9)
+        if count == CHUNKS_BEFORE_DEATH and job.fault.die_mid_stream:
+            raise Broken
+        last = count == len(job.tokens) - 1
+        choice = _chunk({"content": part}) if job.chat else {"index": 0, "text": part, "finish_reason": None}
+        choice["logprobs"] = _answer_logprobs(engine, job, [token], [part])
+        choice["finish_reason"] = job.finish_reason if last else None
+        yield _event({**head, "choices": [choice], **extra})
+    if not job.tokens:
+        yield _event({**head, "choices": [{**_chunk({}), "finish_reason": job.finish_reason}], **extra})
+    if options.get("include_usage"):
+        yield _event({**head, "choices": [], "usage": job.usage})
+    yield b"data: [DONE]\n\n"
+
+
+def _chunk(delta: dict[str, Any]) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+class Answer(Response):
+    """Sends one job's answer and notes how it ended; a client that leaves cancels it, as in vLLM."""
+
+    def __init__(self, engine: RecordedEngine, job: Job) -> None:
+        super().__init__()
+        self.engine, self.job = engine, job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        work = asyncio.create_task(self._send(send))
+        left = asyncio.create_task(_left(receive))
+        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+        left.cancel()
+        if work.done() and work.exception() is None:
+            self.engine.note({"id": self.job.id, "end": "done"})
+        elif work.done():
+            self.engine.note({"id": self.job.id, "end": "broken"})
+            raise Broken
+        else:
+            work.cancel()
+            self.engine.note({"id": self.job.id, "end": "cancelled"})
+
+    async def _send(self, send: Send) -> None:
+        engine, job = self.engine, self.job
+        await asyncio.sleep(job.fault.delay_ms / 1000)
+        engine.counts["tokens"] += len(job.tokens)
+        if job.body.get("stream"):
+            await _start(send, b"text/event-stream; charset=utf-8")
+            async for chunk in chunks(engine, job):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await asyncio.sleep(job.fault.token_ms * len(job.tokens) / 1000)
+        if job.fault.exit_mid_stream:
+            os._exit(9)
+        body = json.dumps(whole(engine, job)).encode()
+        await _start(send, b"application/json")
+        if job.fault.die_mid_stream:
+            await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+            raise Broken
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _start(send: Send, kind: bytes) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def application(engine: RecordedEngine) -> Starlette:
+    """The engine's routes: those that the real engine's guard leaves open."""
+
+    async def answer(request: Request) -> Response:
+        chat = request.url.path.endswith("chat/completions")
+        try:
+            body = json.loads(await request.body())
+        except ValueError as error:
+            return JSONResponse(Refused(400, "BadRequestError", f"JSON decode error: {error}").body, 400)
+        request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
+        engine.counts["requests"] += 1
+        engine.note({"id": request_id, "model": body.get("model"), "path": request.url.path, "body": body})
+        try:
+            fault = engine.fault(str(body.get("model")))
+            if fault.status is not None:
+                raise Refused(fault.status, "InternalServerError", "EngineCore encountered an issue.")
+            return Answer(engine, understand(engine, chat, request_id, body))
+        except Refused as refused:
+            engine.note({"id": request_id, "end": str(refused.status)})
+            return JSONResponse(refused.body, refused.status)
+
+    async def tokenize(request: Request) -> Response:
+        body = await request.json()
+        text = body["prompt"] if "prompt" in body else _rendered(engine, body)
+        ids = engine.model.encode(text)
+        return JSONResponse({"count": len(ids), "max_model_len": engine.max_model_len, "tokens": ids})
+
+    async def detokenize(request: Request) -> Response:
+        return JSONResponse({"prompt": engine.model.decode((await request.json())["tokens"])})
+
+    async def models(_request: Request) -> Response:
+        names = [BASE_NAME, *engine.adapters]
+        data = [{"id": n, "object": "model", "created": 0, "owned_by": "vllm", "max_model_len": 0} for n in names]
+        return JSONResponse({"object": "list", "data": [{**d, "max_model_len": engine.max_model_len} for d in data]})
+
+    async def health(_request: Request) -> Response:
+        return Response(status_code=200)
+
+    async def metrics(_request: Request) -> Response:
+        lines = [f'vllm:{name}_total{{model_name="{BASE_NAME}"}} {value}' for name, value in engine.counts.items()]
+        return PlainTextResponse("\n".join(lines) + "\n")
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", answer, methods=["POST"]),
+            Route("/v1/completions", answer, methods=["POST"]),
+            Route("/tokenize", tokenize, methods=["POST"]),
+            Route("/detokenize", detokenize, methods=["POST"]),
+            Route("/v1/models", models),
+            Route("/health", health),
+            Route("/metrics", metrics),
+        ]
+    )
+
+
+def serve(engine: RecordedEngine, socket: Path) -> uvicorn.Server:
+    """A server that `run` starts; it listens on `socket` alone."""
+    socket.parent.mkdir(parents=True, exist_ok=True)
+    config = uvicorn.Config(
+        application(engine), uds=str(socket), log_level="critical", loop="asyncio", timeout_graceful_shutdown=1
+    )
+    return uvicorn.Server(config)
+
+
+@contextmanager
+def running(
+    model: Path, socket: Path, engine_dir: Path, artifacts: Path, *, max_model_len: int = 2048
+) -> Iterator[RecordedEngine]:
+    """The engine in a thread of this process, listening when the block begins."""
+    engine_dir.mkdir(parents=True, exist_ok=True)
+    engine = RecordedEngine(model, engine_dir, artifacts, max_lora_rank=32, max_model_len=max_model_len)
+    server = serve(engine, socket)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started:
+        if time.monotonic() > deadline or not thread.is_alive():
+            raise RuntimeError("the recorded engine did not start")
+        time.sleep(0.005)
+    try:
+        yield engine
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser()
+    for flag in ("--model", "--socket", "--engine-dir", "--artifacts"):
+        parser.add_argument(flag, type=Path, required=True)
+    for flag, default in (("--max-lora-rank", 32), ("--max-loras", 4), ("--max-model-len", 2048)):
+        parser.add_argument(flag, type=int, default=default)
+    flags, _others = parser.parse_known_args()
+    flags.engine_dir.mkdir(parents=True, exist_ok=True)
+    engine = RecordedEngine(flags.model, flags.engine_dir, flags.artifacts, flags.max_lora_rank, flags.max_model_len)
+    server = serve(engine, flags.socket)
+    server.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feedback.clean import clean, compared, says_nothing, width
+
+FAMILY = "👩\u200d👧"
+ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+PERSIAN = "می\u200cخواهم"
+
+
+@pytest.mark.parametrize("text", [FAMILY, ENGLAND, PERSIAN, "❤️\u200d🔥", "退货免费。", "a\tb\n c ", "café"])
+def test_what_is_seen_stays(text: str) -> None:
+    assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a\u200bb\ufeffc\u2060d\xade", "abcde"),
+        ("a\x00b\x07c\x7fd\x85e", "abcd\ne"),
+        ("a\r\nb\rc\u2028d", "a\nb\nc\nd"),
+        ("a\u202eb\u2066c\u200e", "abc"),
+        ("pass\u200dword\u200c", "password"),
+        ("a\u200d退", "a退"),
+        ("退\u200d", "退"),
+        ("hi\U000e0068\U000e0069", "hi"),
+        ("a\ud800b", "ab"),
+        ("cafe\u0301", "café"),
+        ("e\u200b\u0301", "é"),
+    ],
+)
+def test_what_nobody_sees_goes(text: str, wanted: str) -> None:
+    assert clean(text) == wanted
+
+
+@given(st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from("\u200d\u200c\u200b\u0301K\u212a\r\n🏴"))))
+def test_cleaning_twice_is_cleaning_once(text: str) -> None:
+    once = clean(text)
+    assert clean(once) == once
+    assert unicodedata.is_normalized("NFC", once)
+    once.encode()  # no lone surrogates
+
+
+@given(st.text())
+def test_comparing_twice_is_comparing_once(text: str) -> None:
+    assert compared(compared(text)) == compared(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("  Free  RETURN\n", "free return"),
+        ("Ｆｒｅｅ，", "free,"),
+        ("Straße", "STRASSE"),
+        ("re\u200bturn", "return"),
+        ("退货　免费", "退货 免费"),
+    ],
+)
+def test_compared_alike(one: str, other: str) -> None:
+    assert compared(one) == compared(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("退货", "換貨"), ("free return", "freereturn"), ("a.", "a")])
+def test_compared_apart(one: str, other: str) -> None:
+    assert compared(one) != compared(other)
+
+
+def test_width_counts_a_han_character_as_two_letters() -> None:
+    assert (width("yes"), width("是"), width("是a")) == (3, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "nothing"),
+    [("", True), ("?!… 👍", True), ("ok ok " * 60, True), ("是", False), ("5", False), ("Да", False)],
+)
+def test_says_nothing(text: str, nothing: bool) -> None:
+    assert says_nothing(text) is nothing

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from feedback.consumer import PAUSE_S, STREAK, Position, consume, step, take_partitions
+from thumbwheel.errors import LostRace, StoreUnavailable
+from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.events import FEEDBACK, INFERENCE, FeedbackEvent, InferenceEvent, encode
+from thumbwheel.store import data_rows, schema
+from thumbwheel.store.connection import Store, open_store
+
+
+class Place:
+    """A store and an event log in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store: Store = open_store(folder / "store.db", busy_ms=50)
+        self.log = SqliteEventLog(folder / "events.db")
+
+    def close(self) -> None:
+        self.log.close()
+        self.store.close()
+
+    def append(self, topic: str, *values: bytes) -> None:
+        self.log.append(topic, [("key", value) for value in values], durable=False)
+
+    def positions(self) -> dict[str, dict[int, int]]:
+        with self.store.read() as tx:
+            return data_rows.positions(tx)
+
+    def acknowledged(self) -> int:
+        with self.store.read() as tx:
+            return int(data_rows.ledger(tx, "support")["acknowledged"])
+
+    def buried(self) -> dict[int, tuple[bytes, str]]:
+        with self.store.read() as tx:
+            return {row.position: (row.value, row.reason) for row in tx.execute(select(schema.dead_letters))}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    made.close()
+
+
+def feedback(n: int, at_ms: int = 200) -> bytes:
+    return encode(FeedbackEvent(f"fb-{n}", f"inf-{n}", "shop", "support", at_ms, correction="Free return."))
+
+
+def inference(n: int) -> bytes:
+    fields = {"tenant": "shop", "channel": "support", "unit": "u1", "at_ms": 100}
+    served = {"assigned": "rel-1", "role": "stable", "served_by": "rel-1", "status": "ok"}
+    return encode(InferenceEvent(f"inf-{n}", **fields, **served))  # type: ignore[arg-type]
+
+
+def on(place: Place, topic: str) -> Position:
+    return next(at for at in take_partitions(place.store, place.log) if at.topic == topic)
+
+
+def test_every_topic_of_the_log_is_taken(place: Place) -> None:
+    assert take_partitions(place.store, place.log) == [Position(FEEDBACK, 0, 1, 0), Position(INFERENCE, 0, 1, 0)]
+
+
+def test_a_step_moves_data_and_offset_together(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1), feedback(2), feedback(3))
+    at = step(place.store, place.log, on(place, FEEDBACK), 5, limit=2)
+    assert (at.offset, place.acknowledged()) == (2, 2)
+    at = step(place.store, place.log, at, 5, limit=2)
+    assert (at.offset, place.acknowledged()) == (3, 3)
+    assert step(place.store, place.log, at, 5) is at
+    assert place.positions()[FEEDBACK] == {0: 3}
+
+
+def test_a_restart_goes_on_where_the_data_is(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1), feedback(2))
+    step(place.store, place.log, on(place, FEEDBACK), 5, limit=1)
+    assert on(place, FEEDBACK) == Position(FEEDBACK, 0, 2, 1)
+
+
+def test_a_zombie_writes_nothing(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1))
+    zombie = on(place, FEEDBACK)
+    heir = on(place, FEEDBACK)
+    with pytest.raises(LostRace):
+        step(place.store, place.log, zombie, 5)
+    assert place.acknowledged() == 0
+    step(place.store, place.log, heir, 5)
+    assert place.acknowledged() == 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b"[]",
+        b'{"type":"feedback.v2"}',
+        b'{"type":"feedback.v1","id":"fb-1"}',
+        feedback(1).replace(b"200", b"true"),
+        feedback(1, at_ms=1 << 70),  # readable, but no database takes such a number
+        feedback(1).replace(b"Free", b"\\ud800"),
+    ],
+)
+def test_a_bad_record_is_kept_with_its_reason_and_the_rest_goes_on(place: Place, bad: bytes) -> None:
+    place.append(FEEDBACK, feedback(8), bad, feedback(9))
+    at = step(place.store, place.log, on(place, FEEDBACK), 5)
+    assert (at.offset, at.streak, place.acknowledged()) == (3, 0, 2)
+    ((position, (value, reason)),) = place.buried().items()
+    assert (position, value) == (2, bad)
+    assert reason.startswith(("not readable: ", "not handled: "))
+
+
+def test_an_unhandled_record_keeps_its_traceback(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1, at_ms=1 << 70))
+    step(place.store, place.log, on(place, FEEDBACK), 5)
+    assert "Traceback" in place.buried()[1][1] and "OverflowError" in place.buried()[1][1]
+
+
+def test_a_full_streak_ends_the_step(place: Place) -> None:
+    place.append(FEEDBACK, *[b"bad"] * (STREAK - 1), feedback(1), *[b"bad"] * (STREAK + 3), feedback(2))
+    at = step(place.store, place.log, on(place, FEEDBACK), 5)
+    assert (at.offset, at.streak) == (2 * STREAK, STREAK)
+    assert len(place.buried()) == 2 * STREAK - 1
+    assert place.positions()[FEEDBACK] == {0: 2 * STREAK}
+
+
+def test_a_streak_is_counted_over_steps(place: Place) -> None:
+    place.append(FEEDBACK, *[b"bad"] * 3)
+    at = step(place.store, place.log, on(place, FEEDBACK), 5, limit=2)
+    assert at.streak == 2
+    assert step(place.store, place.log, at, 5, limit=2).streak == 3
+
+
+def test_a_locked_store_buries_nothing(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1))
+    at = on(place, FEEDBACK)
+    holder = sqlite3.connect(place.folder / "store.db", isolation_level=None)
+    holder.execute("begin immediate")
+    with pytest.raises(StoreUnavailable):
+        step(place.store, place.log, at, 5)
+    holder.execute("rollback")
+    holder.close()
+    assert step(place.store, place.log, at, 5).offset == 1
+    assert (place.acknowledged(), place.buried()) == (1, {})
+
+
+class Turns:
+    """Stops the loop after so many polls; the clock is moved by hand."""
+
+    def __init__(self, polls: int) -> None:
+        self.left = polls
+        self.now_ms = 1_000
+        self.waits: list[float] = []
+
+    def clock(self) -> int:
+        return self.now_ms
+
+    def is_set(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    def wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        self.now_ms += round(seconds * 1000)
+        return False
+
+
+def loop(place: Place, turns: Turns) -> None:
+    consume(place.store, place.log, turns.clock, 0.05, turns)  # type: ignore[arg-type]
+
+
+def test_the_loop_reads_all_topics_and_waits_when_there_is_nothing(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1))
+    place.append(INFERENCE, inference(1))
+    turns = Turns(3)
+    loop(place, turns)
+    assert place.positions() == {FEEDBACK: {0: 1}, INFERENCE: {0: 1}}
+    assert turns.waits == [0.05, 0.05]
+
+
+def test_a_stopped_partition_pauses_and_then_goes_on(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.append(FEEDBACK, *[b"bad"] * (STREAK + 1), feedback(1))
+    place.append(INFERENCE, inference(1))
+    with caplog.at_level(logging.ERROR):
+        loop(place, Turns(10))
+        assert place.positions() == {FEEDBACK: {0: STREAK}, INFERENCE: {0: 1}}
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert "feedback/0 stops for 30 s at 10" in caplog.text
+    patient = Turns(3 + int(PAUSE_S / 0.05))
+    loop(place, patient)
+    assert place.positions()[FEEDBACK] == {0: STREAK + 2}
+    assert place.acknowledged() == 1
+
+
+def test_the_loop_outlasts_a_log_that_is_away(place: Place) -> None:
+    class Away(SqliteEventLog):
+        """A log that answers only after some tries."""
+
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            self.tries = 0
+
+        def ends(self) -> dict[str, dict[int, int]]:
+            self.tries += 1
+            if self.tries < 8:
+                raise StoreUnavailable("gone fishing")
+            return super().ends()
+
+    place.append(FEEDBACK, feedback(1))
+    place.log.close()
+    place.log = Away(place.folder / "events.db")
+    turns = Turns(9)
+    loop(place, turns)
+    assert turns.waits[:7] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0]
+    assert place.acknowledged() == 1
+
+
+def test_the_loop_ends_when_another_has_taken_over(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1))
+
+    class Overtaken(Turns):
+        """Another consumer starts while this one waits."""
+
+        def wait(self, seconds: float) -> bool:
+            take_partitions(place.store, place.log)
+            place.append(FEEDBACK, feedback(2))
+            return super().wait(seconds)
+
+    with pytest.raises(LostRace):
+        loop(place, Overtaken(10))
+    assert place.acknowledged() == 1
+
+
+def test_a_stop_ends_the_loop(place: Place) -> None:
+    stop = threading.Event()
+    stop.set()
+    consume(place.store, place.log, lambda: 0, 0.05, stop)
+    assert place.positions() == {}

@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feedback import curate as curation_module
+from feedback import dedupe
+from feedback.curate import Curation, Limits, Snapshot, curate
+from feedback.join import Joined
+from thumbwheel.lineage import EXPLAINED
+
+
+def row(n: int | str, **fields: Any) -> Joined:
+    """A well-formed correction of a question of its own, by an author of its own, received at n."""
+    given_fields: dict[str, Any] = {
+        "feedback": f"fb-{n}",
+        "inference": f"inf-{n}",
+        "author": f"u{n}",
+        "role": "user",
+        "at_ms": n if isinstance(n, int) else 0,
+        "seq": 0,
+        "correction": f"Sorry. Free return {n}.",
+        "state": "waiting",
+        "reason": "no_run_yet",
+        "messages": [{"role": "user", "content": f"complaint {n}"}],
+        "answer": "Oh dear.",
+    }
+    return Joined(**{**given_fields, **fields})
+
+
+def snapshot(rows: list[Joined], **fields: Any) -> Snapshot:
+    return Snapshot("support", rows, 1_000, {"feedback": {0: 7}}, **fields)
+
+
+def said(content: str, **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": content}], **more}
+
+
+def verdict(one: Joined, *others: Joined) -> tuple[str, str | None]:
+    return curate(snapshot([one, *others])).verdicts[one.feedback]
+
+
+def parsed(curation: Curation) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in curation.rows.splitlines()]
+
+
+# one row
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, ("used", None)),
+        ({"correction": "是"}, ("used", None)),
+        ({"correction": "退货免费，两天内寄回。"}, ("used", None)),
+        ({"answer": None}, ("used", None)),
+        ({"state": "refused", "reason": "too_short"}, ("used", None)),
+        ({"state": "used", "reason": None}, ("used", None)),
+        ({"correction": "oh dear."}, ("used", None)),  # a correction of capitals is one
+        ({"correction": "Oh\ndear."}, ("used", None)),  # and of line breaks
+        ({"correction": None, "reason": "no_correction"}, ("waiting", "no_correction")),
+        ({"messages": None, "author": None, "reason": "inference_not_seen"}, ("waiting", "inference_not_seen")),
+        ({"messages": None, "state": "refused", "reason": "no_text"}, ("refused", "no_text")),
+        ({"state": "refused", "reason": "training_not_permitted"}, ("refused", "training_not_permitted")),
+        ({"state": "refused", "reason": "foreign"}, ("refused", "foreign")),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, ("refused", "not_text")),
+        ({"messages": [{"role": "assistant", "content": "hi"}]}, ("refused", "no_user_turn")),
+        ({"messages": []}, ("refused", "no_user_turn")),
+        (said(" \u200b"), ("refused", "no_user_turn")),
+        ({"inference": "cmpl-01"}, ("refused", "not_chat")),
+        ({"inference": "chatcmpl-01"}, ("used", None)),
+        ({"correction": ""}, ("refused", "empty")),
+        ({"correction": " \u200b\n"}, ("refused", "empty")),
+        ({"correction": "x"}, ("refused", "too_short")),
+        ({"correction": "?!?"}, ("refused", "degenerate")),
+        ({"correction": "no no " * 50}, ("refused", "degenerate")),
+        ({"correction": "".join(f"{i} " for i in range(3000))}, ("refused", "too_long")),
+        ({"correction": "Oh\u200b dear. "}, ("refused", "self_identical")),
+    ],
+)
+def test_one_feedback(changes: dict[str, Any], wanted: tuple[str, str | None]) -> None:
+    assert verdict(row(1, **changes)) == wanted
+
+
+def test_a_long_conversation_is_too_long() -> None:
+    assert verdict(row(1, **said("why " * 8_001))) == ("refused", "too_long")
+    assert verdict(row(1, **said("why " * 8_000))) == ("used", None)
+
+
+def test_the_limits_are_inclusive() -> None:
+    limits = Limits(min_width=3, max_width=5)
+    widths = {
+        text: curate(snapshot([row(1, correction=text)], limits=limits)) for text in ("ab", "abc", "abcde", "abcdef")
+    }
+    assert [made.verdicts["fb-1"][1] for made in widths.values()] == ["too_short", None, None, "too_long"]
+
+
+# several rows
+
+
+def test_superseded_of_the_same_answer_even_when_used_before() -> None:
+    first = row(1, state="used", reason=None)
+    second = row(2, inference="inf-1", author="u1", messages=first.messages)
+    assert curate(snapshot([first, second])).verdicts == {"fb-1": ("refused", "superseded"), "fb-2": ("used", None)}
+
+
+def test_the_latest_word_counts_even_without_a_correction() -> None:
+    first = row(1)
+    second = row(2, inference="inf-1", author="u1", correction=None)
+    assert curate(snapshot([first, second])).verdicts == {
+        "fb-1": ("refused", "superseded"),
+        "fb-2": ("waiting", "no_correction"),
+    }
+
+
+def test_contradictory_ones_are_all_refused() -> None:
+    ann, ben = row(1, **said("same")), row(2, **said("Same "))
+    assert curate(snapshot([ann, ben])).verdicts == {
+        "fb-1": ("refused", "contradiction"),
+        "fb-2": ("refused", "contradiction"),
+    }
+
+
+def test_a_junk_correction_contradicts_nobody() -> None:
+    assert verdict(row(1, **said("same")), row(2, **said("same", correction="?"))) == ("used", None)
+
+
+def test_an_author_has_twenty_rows_or_a_tenth() -> None:
+    rows = [row(n, author="flood") for n in range(30)]
+    reasons = Counter(reason for _, reason in curate(snapshot(rows)).verdicts.values())
+    assert reasons == {None: 20, "author_cap": 10}
+    assert curate(snapshot(rows)).verdicts["fb-19"] == ("used", None)
+    assert curate(snapshot(rows)).verdicts["fb-20"] == ("refused", "author_cap")
+    many = [*rows, *(row(n) for n in range(30, 250))]
+    reasons = Counter(reason for _, reason in curate(snapshot(many)).verdicts.values())
+    assert reasons == {None: 245, "author_cap": 5}
+
+
+def test_a_hundred_corrections_of_a_hundred_authors_all_count() -> None:
+    made = curate(snapshot([row(n) for n in range(100)]))
+    assert set(made.verdicts.values()) == {("used", None)}
+    assert Counter(example.split for example in made.examples) == {"test": 25, "validation": 10, "train": 65}
+    assert made.shortfall == ()
+
+
+# splits
+
+
+def test_rows_of_one_last_question_share_a_split() -> None:
+    rows = [row(n) for n in range(60)]
+    rows += [
+        row(
+            100 + n,
+            messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"Complaint {n} "}],
+        )
+        for n in range(60)
+    ]
+    splits: dict[str, set[str]] = {}
+    for line in parsed(curate(snapshot(rows))):
+        splits.setdefault(line["group"], set()).add(line["split"])
+    assert len(splits) == 60
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_a_conversation_that_passes_through_another_split_is_left_out() -> None:
+    rows = [row(n) for n in range(60)]
+    split_of = {line["messages"][0]["content"]: line["split"] for line in parsed(curate(snapshot(rows)))}
+    tested = next(text for text, split in split_of.items() if split == "test")
+    trained = next(text for text, split in split_of.items() if split == "train")
+    prior = curate(snapshot(rows)).new_splits
+
+    def follow_up(n: int, earlier: str, last: str) -> Joined:
+        turns = [("user", earlier), ("assistant", "Oh dear."), ("user", last)]
+        return row(n, messages=[{"role": role, "content": text} for role, text in turns])
+
+    mixed, same = follow_up(100, tested, trained), follow_up(101, trained, trained)
+    made = curate(snapshot([*rows, mixed, same], splits=prior))
+    assert made.verdicts["fb-100"] == ("refused", "split_conflict")
+    assert made.verdicts["fb-101"] == ("used", None)
+
+
+def test_a_group_whose_rows_are_all_left_out_has_no_split_yet() -> None:
+    made = curate(snapshot([row(1), row(2, correction="?")]))
+    assert len(made.new_splits) == 1
+
+
+# too little
+
+
+def test_how_many_more_are_needed() -> None:
+    made = curate(snapshot([row(n) for n in range(30)]))
+    assert made.shortfall == (
+        "30 accepted corrections make 11 rows to train on (20 are needed) and 15 questions to test on (20 are needed)",
+        "about 14 more corrections are needed, of questions that nobody has corrected yet",
+    )
+    assert curate(snapshot([row(n) for n in range(43)])).shortfall[1].startswith("about 1 more")
+    assert curate(snapshot([row(n) for n in range(44)])).shortfall == ()
+
+
+def test_test_questions_are_counted_not_rows() -> None:
+    rows = [row(n) for n in range(30)]
+    other = [{"role": "system", "content": "Be brief."}]
+    rows += [row(100 + n, messages=[*other, {"role": "user", "content": f"complaint {n}"}]) for n in range(30)]
+    assert curate(snapshot(rows)).shortfall[0] == (
+        "60 accepted corrections make 15 questions to test on (20 are needed)"
+    )
+
+
+def grown(first: int, more: int, **fields: Any) -> Curation:
+    """The second dataset of a channel whose stable release learnt from the first."""
+    before = curate(snapshot([row(n) for n in range(first)]))
+    since = {example.id: "d" * 64 for example in before.examples}
+    rows = [row(n) for n in range(first + more)]
+    return curate(snapshot(rows, splits=before.new_splits, incumbent="d" * 64, since=since, **fields))
+
+
+def test_nothing_new_is_too_little() -> None:
+    assert grown(60, 0).shortfall == (
+        "no new corrections since dataset dddddddddddd, which the stable release learnt from",
+        "about 20 more corrections are needed, of questions that nobody has corrected yet",
+    )
+
+
+def test_a_few_new_ones_cannot_be_judged() -> None:
+    assert grown(60, 19).shortfall == (
+        "79 accepted corrections make 9 questions to test on that are new to the stable release (10 are needed)",
+        "about 1 more corrections are needed, of questions that nobody has corrected yet",
+    )
+    assert grown(60, 20).shortfall == ()
+
+
+def test_a_draft_from_elsewhere_needs_nothing_new() -> None:
+    assert grown(60, 0, wants_new=False).shortfall == ()
+
+
+def test_rows_say_since_which_dataset_they_are_there() -> None:
+    made = grown(60, 40)
+    assert Counter(line["since"] for line in parsed(made)) == {"d" * 64: 60, None: 40}
+    new = [line["split"] for line in parsed(made) if line["since"] is None]
+    assert Counter(new) == {"test": 20, "validation": 4, "train": 16}
+    card = json.loads(made.card)
+    assert card["new"] == 40 and card["rows"] == 100
+    assert card["new_by_split"] == {"test": 20, "validation": 4, "train": 16}
+
+
+# the bytes
+
+
+def test_a_row_as_it_is_written() -> None:
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "洗了一次就\u200b褪色"},
+    ]
+    made = curate(snapshot([row(1, messages=messages, correction=" 免费退货。 ", author="ann", role="expert")]))
+    (line,) = parsed(made)
+    assert made.rows.endswith(b"\n") and "褪色".encode() in made.rows
+    assert line == {
+        "id": made.examples[0].id,
+        "kind": "sft",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "洗了一次就褪色"}],
+        "completion": "免费退货。",
+        "rejected": "Oh dear.",
+        "group": made.examples[0].group,
+        "split": "train",
+        "feedback": "fb-1",
+        "inference": "inf-1",
+        "author": "ann",
+        "role": "expert",
+        "since": None,
+    }
+
+
+def test_the_card_counts_everything() -> None:
+    rows = [row(1), row(2, correction="?"), row(3, correction=None), row(4, **said("complaint 1", correction="No."))]
+    card = json.loads(curate(snapshot(rows)).card)
+    assert card["feedback"] == 4 and card["rows"] == 0
+    assert card["refused"] == {"contradiction": 2, "degenerate": 1}
+    assert card["waiting"] == {"no_correction": 1}
+    assert card["positions"] == {"feedback": {"0": 7}} and card["as_of_ms"] == 1_000
+    assert card["limits"]["author_rows"] == 20
+
+
+def test_an_example_is_the_same_whoever_says_it() -> None:
+    one, other = curate(snapshot([row(1)])), curate(snapshot([row(1, feedback="fb-9", author="zoe", at_ms=9)]))
+    assert one.examples[0].id == other.examples[0].id
+
+
+MESSY = st.lists(
+    st.builds(
+        lambda i, f, author, at, question, correction, state: row(
+            f"{i}-{f}-{author}-{correction}",
+            inference=f"inf-{i}",
+            author=author,
+            at_ms=at,
+            correction=correction,
+            messages=None if question is None else [{"role": "user", "content": question}],
+            state=state,
+            reason={"waiting": "no_run_yet", "used": None, "refused": "duplicate"}[state],
+        ),
+        st.integers(0, 9),
+        st.integers(0, 2),
+        st.sampled_from(["ann", "ben", "cat"]),
+        st.integers(0, 4),
+        st.sampled_from(["it faded", "It  faded", "it shrank", "褪色了", "ripped", None]),
+        st.sampled_from(["Free return.", "free  return.", "免费退货", "No.", "?", None]),
+        st.sampled_from(["waiting", "used", "refused"]),
+    ),
+    max_size=30,
+    unique_by=lambda made: made.feedback,
+)
+
+
+@settings(max_examples=150)
+@given(MESSY, st.randoms(use_true_random=False))
+def test_the_same_snapshot_gives_the_same_bytes(rows: list[Joined], order: random.Random) -> None:
+    shuffled = list(rows)
+    order.shuffle(shuffled)
+    assert curate(snapshot(rows)) == curate(snapshot(shuffled))
+
+
+@given(MESSY)
+def test_every_feedback_has_one_verdict_and_only_the_used_are_rows(rows: list[Joined]) -> None:
+    made = curate(snapshot(rows, limits=Limits(author_rows=2)))
+    assert set(made.verdicts) == {one.feedback for one in rows}
+    used = {feedback for feedback, (state, _) in made.verdicts.items() if state == "used"}
+    assert used == {line["feedback"] for line in parsed(made)}
+    assert all((reason is None) == (state == "used") for state, reason in made.verdicts.values())
+    assert len({line["id"] for line in parsed(made)}) == len(used)
+    assert all(n <= 2 for n in Counter(line["author"] for line in parsed(made)).values())
+
+
+@given(MESSY, MESSY)
+def test_splits_never_change_as_data_grows(first: list[Joined], more: list[Joined]) -> None:
+    before = curate(snapshot(first))
+    later = [replace(one, feedback=f"later-{one.feedback}", at_ms=one.at_ms + 10) for one in more]
+    after = curate(snapshot([*first, *later], splits=before.new_splits))
+    known = dict(before.new_splits)
+    assert not set(known) & set(after.new_splits)
+    known |= after.new_splits
+    assert all(line["split"] == known[line["group"]] for line in parsed(after))
+
+
+def test_every_reason_has_its_words() -> None:
+    names = (
+        "NOT_CHAT NOT_TEXT NO_USER_TURN EMPTY TOO_SHORT TOO_LONG DEGENERATE SELF_IDENTICAL AUTHOR_CAP SPLIT_CONFLICT"
+    )
+    reasons = {getattr(curation_module, name) for name in names.split()} | {dedupe.DUPLICATE, dedupe.CONTRADICTION}
+    assert reasons <= set(EXPLAINED)
+    assert all(reason in (curation_module.__doc__ or "") for reason in reasons)

@@ -1,0 +1,449 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, func, select
+
+from feedback.freeze import CATCH_UP_S, STRAGGLERS_S, freeze
+from thumbwheel import rollouts
+from thumbwheel.artifacts import ArtifactStore
+from thumbwheel.errors import JobError
+from thumbwheel.events import FeedbackEvent, InferenceEvent
+from thumbwheel.home import Home, prepare
+from thumbwheel.records import Policies, Release, Run
+from thumbwheel.store import data_rows, release_rows, schema
+from thumbwheel.store.connection import Store, open_store
+
+
+class Time:
+    """A clock that moves only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_ms = 10_000
+        self.slept_s = 0.0
+
+    def clock(self) -> int:
+        return self.now_ms
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s += seconds
+        self.now_ms += round(seconds * 1000)
+
+
+class Place:
+    """A channel `support` in a data directory of its own, with what a test does to it."""
+
+    def __init__(self, root: Path, *, fresh: bool = True) -> None:
+        self.home: Home = prepare(root)
+        self.store = open_store(self.home.store)
+        self.artifacts = ArtifactStore(self.home.artifacts)
+        self.time = Time()
+        if not fresh:
+            return
+        with self.store.write() as tx:
+            rollouts.create_channel(tx, "support", Policies(), "base", "main", 1, "test")
+            for topic in ("feedback", "inference"):
+                data_rows.take_partition(tx, topic, 0)
+
+    def say(self, *numbers: int, correction: str | None = "Sorry. Free return {}.", seen: bool = True) -> None:
+        """One corrected answer for each number, by an author of its own."""
+        with self.store.write() as tx:
+            inferences = [
+                InferenceEvent(
+                    id=f"inf-{n}",
+                    tenant="shop",
+                    channel="support",
+                    unit=f"u{n}",
+                    at_ms=5_000,
+                    assigned="rel",
+                    role="stable",
+                    served_by="rel",
+                    status="ok",
+                    messages=[{"role": "user", "content": f"complaint {n}"}],
+                    answer="Oh dear.",
+                )
+                for n in numbers
+            ]
+            feedbacks = [
+                FeedbackEvent(
+                    id=f"fb-{n}",
+                    inference=f"inf-{n}",
+                    tenant="shop",
+                    channel="support",
+                    at_ms=6_000 + n,
+                    correction=None if correction is None else correction.format(n),
+                )
+                for n in numbers
+            ]
+            data_rows.ingest(tx, inferences if seen else [], list(zip(numbers, feedbacks, strict=True)))
+
+    def start(self, run: str, positions: Mapping[str, Mapping[str, int]] | None = None, **fields: Any) -> None:
+        """A run that the controller has handed to its curate job."""
+        row = Run(run, "support", "curating", positions or {}, None, None, None, (), {}, "test", 1, 10_000, 10_000, 1)
+        with self.store.write() as tx:
+            release_rows.insert_run(tx, replace(row, **fields))
+
+    def freeze(self, run: str) -> str:
+        return freeze(self.store, self.artifacts, self.home, run, self.time.clock, self.time.sleep)
+
+    def run(self, run: str) -> Run:
+        with self.store.read() as tx:
+            return release_rows.get_run(tx, run)
+
+    def ledger(self) -> dict[str, Any]:
+        with self.store.read() as tx:
+            return data_rows.ledger(tx, "support")
+
+    def count(self, table: Any) -> int:
+        with self.store.read() as tx:
+            return tx.execute(select(func.count()).select_from(table)).scalar_one()
+
+    def rows(self, dataset: str | None) -> list[dict[str, Any]]:
+        assert dataset is not None
+        self.artifacts.verify(dataset)
+        return [json.loads(line) for line in (self.artifacts.path(dataset) / "rows.jsonl").read_text().splitlines()]
+
+    def promote(self, run: str) -> None:
+        """The run's release becomes the channel's stable one."""
+        with self.store.write() as tx:
+            channel = release_rows.get_channel(tx, "support")
+            old = release_rows.get_release(tx, channel.stable)
+            made = Release(f"rel-{run}", "support", "stable", "main", "base", "a" * 64, run, old.id, None, None, 1, 1)
+            release_rows.insert_release(tx, made)
+            release_rows.save_channel(tx, replace(channel, stable=made.id, history=(old.id,)))
+            moved = replace(release_rows.get_run(tx, run), state="candidate", release=made.id)
+            release_rows.save_run(tx, moved)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    made.store.close()
+
+
+def test_a_dataset_is_frozen_and_the_run_goes_on_to_training(place: Place) -> None:
+    place.say(*range(60))
+    place.say(60, correction="?")
+    place.say(61, correction=None)
+    place.start("run-1")
+    assert place.freeze("run-1") == "training"
+    run = place.run("run-1")
+    rows = place.rows(run.dataset)
+    assert len(rows) == 60 and {row["since"] for row in rows} == {None}
+    assert place.ledger() == {
+        "acknowledged": 62,
+        "used": 60,
+        "refused": {"degenerate": 1},
+        "waiting": {"no_correction": 1},
+    }
+    assert place.artifacts.manifest(str(run.dataset)).kind == "dataset"
+    with place.store.read() as tx:
+        view = data_rows.feedback_view(tx, "fb-3")
+        assert len(data_rows.run_feedback(tx, "run-1")) == 60
+        dataset = tx.execute(select(schema.datasets)).one()
+        splits = {row.group: row.split for row in tx.execute(select(schema.splits))}
+    assert view is not None and (view["state"], view["dataset"], view["runs"]) == ("used", run.dataset, ["run-1"])
+    assert dataset.card == json.loads((place.artifacts.path(str(run.dataset)) / "card.json").read_text())
+    assert splits == {row["group"]: row["split"] for row in rows}
+
+
+def test_too_little_ends_the_run_and_uses_nothing(place: Place) -> None:
+    place.say(*range(30))
+    place.say(30, correction="?")
+    place.start("run-1")
+    assert place.freeze("run-1") == "insufficient_evidence"
+    run = place.run("run-1")
+    assert run.dataset is None and "about 14 more corrections" in run.reasons[1]
+    assert place.ledger() == {
+        "acknowledged": 31,
+        "used": 0,
+        "refused": {"degenerate": 1},
+        "waiting": {"no_run_yet": 30},
+    }
+    assert place.count(schema.datasets) == place.count(schema.splits) == place.count(schema.examples) == 0
+    assert list(place.home.artifacts.iterdir()) == []
+
+
+def test_the_next_dataset_holds_all_and_says_what_is_new(place: Place) -> None:
+    place.say(*range(60))
+    place.start("run-1")
+    place.freeze("run-1")
+    first = {row["id"]: row for row in place.rows(place.run("run-1").dataset)}
+    place.promote("run-1")
+    place.say(*range(100, 140))
+    place.start("run-2")
+    assert place.freeze("run-2") == "training"
+    second = place.rows(place.run("run-2").dataset)
+    assert len(second) == 100
+    assert {row["since"] for row in second if row["id"] in first} == {place.run("run-1").dataset}
+    assert {row["since"] for row in second if row["id"] not in first} == {None}
+    assert all(row["split"] == first[row["id"]]["split"] for row in second if row["id"] in first)
+    place.promote("run-2")
+    place.say(*range(200, 230))
+    place.start("run-3")
+    place.freeze("run-3")
+    since = {row["since"] for row in place.rows(place.run("run-3").dataset) if row["id"] in first}
+    assert since == {place.run("run-1").dataset}
+
+
+def test_nothing_new_since_the_stable_releases_dataset_is_no_run(place: Place) -> None:
+    place.say(*range(60))
+    place.start("run-1")
+    place.freeze("run-1")
+    place.promote("run-1")
+    place.start("run-2")
+    assert place.freeze("run-2") == "insufficient_evidence"
+    assert "no new corrections since dataset" in place.run("run-2").reasons[0]
+    assert place.ledger()["used"] == 60
+
+
+def test_a_run_whose_release_was_not_promoted_may_be_repeated(place: Place) -> None:
+    place.say(*range(60))
+    for run in ("run-1", "run-2"):
+        place.start(run)
+        assert place.freeze(run) == "training"
+        with place.store.write() as tx:
+            rollouts.finish_run(tx, release_rows.get_run(tx, run), "rejected", (), None, 1, "test")
+    assert place.run("run-1").dataset == place.run("run-2").dataset
+    assert place.count(schema.datasets) == 1
+    with place.store.read() as tx:
+        view = data_rows.feedback_view(tx, "fb-1")
+    assert view is not None and view["runs"] == ["run-1", "run-2"]
+
+
+def test_since_follows_the_line_of_the_stable_release(place: Place) -> None:
+    place.say(*range(60))
+    for run in ("run-0", "run-1"):  # the first one's release is rejected, so nobody learnt from its dataset
+        if run == "run-1":
+            place.say(*range(100, 140))
+        place.start(run)
+        place.freeze(run)
+        with place.store.write() as tx:
+            rollouts.finish_run(tx, release_rows.get_run(tx, run), "rejected", (), None, 1, "test")
+    place.promote("run-1")
+    place.say(*range(200, 240))
+    place.start("run-2")
+    place.freeze("run-2")
+    assert {row["since"] for row in place.rows(place.run("run-2").dataset)} == {place.run("run-1").dataset, None}
+
+
+def test_a_lost_dataset_of_the_stable_release_fails_the_run(place: Place) -> None:
+    place.say(*range(60))
+    place.start("run-1")
+    place.freeze("run-1")
+    place.promote("run-1")
+    shutil.rmtree(place.artifacts.path(str(place.run("run-1").dataset)))
+    place.start("run-2")
+    with pytest.raises(JobError, match="cannot be read"):
+        place.freeze("run-2")
+
+
+def test_a_draft_to_be_judged_goes_on_to_evaluation_without_anything_new(place: Place) -> None:
+    place.say(*range(60))
+    place.start("run-1")
+    place.freeze("run-1")
+    place.promote("run-1")
+    place.start("run-2", release="rel-run-1")
+    assert place.freeze("run-2") == "evaluating"
+
+
+def test_what_a_dataset_holds_stays_used_when_its_author_says_something_else(place: Place) -> None:
+    place.say(*range(60))
+    place.start("run-1")
+    place.freeze("run-1")
+    place.promote("run-1")
+    place.say(*range(100, 140))
+    later = FeedbackEvent("fb-other", "inf-3", "shop", "support", 9_000, correction="Call us.")
+    with place.store.write() as tx:
+        data_rows.ingest(tx, [], [(900, later)])
+    place.start("run-2")
+    place.freeze("run-2")
+    held = {row["feedback"] for row in place.rows(place.run("run-2").dataset)}
+    assert "fb-other" in held and "fb-3" not in held
+    assert place.ledger() == {"acknowledged": 101, "used": 101, "refused": {}, "waiting": {}}
+
+
+def test_a_refusal_that_no_longer_holds_is_taken_back(place: Place) -> None:
+    place.say(*range(60))
+    with place.store.write() as tx:
+        tx.execute(schema.feedback.update().where(schema.feedback.c.id == "fb-3").values(state="refused", reason="x"))
+    place.start("run-1")
+    place.freeze("run-1")
+    assert place.ledger()["used"] == 60
+
+
+def test_it_waits_for_the_consumer(place: Place) -> None:
+    place.say(*range(60))
+    place.start("run-1", {"feedback": {"0": 5}})
+    sleep = place.time.sleep
+
+    def consumer_moves(seconds: float) -> None:
+        sleep(seconds)
+        if place.time.slept_s > 1:
+            with place.store.write() as tx:
+                if not data_rows.caught_up(tx, {"feedback": {"0": 5}}):
+                    data_rows.advance(tx, "feedback", 0, 1, 0, 5)
+
+    place.time.sleep = consumer_moves  # type: ignore[method-assign]
+    assert place.freeze("run-1") == "training"
+    assert 1 < place.time.slept_s < 2
+
+
+def test_a_consumer_that_never_comes_fails_the_run(place: Place) -> None:
+    place.start("run-1", {"feedback": {"0": 5}})
+    with pytest.raises(JobError, match="consumer"):
+        place.freeze("run-1")
+    assert CATCH_UP_S <= place.time.slept_s < CATCH_UP_S + 1
+
+
+def test_it_waits_a_moment_for_inferences_on_their_way(place: Place) -> None:
+    place.say(*range(60))
+    place.say(60, seen=False)
+    place.start("run-1")
+    assert place.freeze("run-1") == "training"
+    assert place.time.slept_s == pytest.approx(STRAGGLERS_S)
+    assert place.ledger()["waiting"] == {"inference_not_seen": 1}
+
+
+def test_it_does_not_wait_for_inferences_that_are_long_lost(place: Place) -> None:
+    place.say(*range(60))
+    place.say(60, seen=False)
+    place.start("run-1", created_ms=500_000)
+    place.freeze("run-1")
+    assert place.time.slept_s == 0
+
+
+def test_a_channel_that_may_not_train(place: Place) -> None:
+    with place.store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        release_rows.save_channel(tx, replace(channel, policies=Policies(train=False)))
+    place.start("run-1")
+    with pytest.raises(JobError, match="does not permit training"):
+        place.freeze("run-1")
+
+
+@pytest.mark.parametrize("state", ["queued", "training", "failed"])
+def test_a_run_in_another_state_is_left_alone(place: Place, state: str) -> None:
+    place.say(*range(60))
+    place.start("run-1", state=state)
+    assert place.freeze("run-1") == state
+    assert place.count(schema.datasets) == 0
+
+
+# killed between any two steps
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing of ours may catch it."""
+
+
+class Fate:
+    """Kills at the `fatal`-th step that is reported to it."""
+
+    def __init__(self, fatal: int) -> None:
+        self.left = fatal
+
+    def step(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+
+
+class MortalStore(Store):
+    """A real store that may be killed before and after each transaction, and before its commit."""
+
+    def __init__(self, path: Path, fate: Fate) -> None:
+        super().__init__(f"sqlite:///{path}")
+        self.fate = fate
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        self.fate.step()
+        with super().read() as tx:
+            yield tx
+        self.fate.step()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        self.fate.step()
+        with super().write() as tx:
+            yield tx
+            self.fate.step()
+        self.fate.step()
+
+
+class MortalArtifacts(ArtifactStore):
+    """A real artifact store that may be killed before and after a publication."""
+
+    def __init__(self, root: Path, fate: Fate) -> None:
+        super().__init__(root)
+        self.fate = fate
+
+    def publish(self, source: Path, kind: str, meta: Mapping[str, object]) -> str:
+        self.fate.step()
+        sha = super().publish(source, kind, meta)
+        self.fate.step()
+        return sha
+
+
+def survives(place: Place, run: str, fatal: int) -> bool:
+    """Start the job, to be killed at step `fatal`; whether it ended before."""
+    fate = Fate(fatal)
+    store = MortalStore(place.home.store, fate)
+    try:
+        freeze(store, MortalArtifacts(place.home.artifacts, fate), place.home, run, place.time.clock, place.time.sleep)
+    except Killed:
+        return False
+    finally:
+        store.close()
+    return True
+
+
+@pytest.mark.parametrize("corrections", [60, 30])
+def test_killed_between_any_two_steps_it_ends_the_same(tmp_path: Path, corrections: int) -> None:
+    template = Place(tmp_path / "template")
+    template.say(*range(corrections))
+    template.say(corrections, correction="?")
+    template.start("run-1")
+    template.store.close()
+    outcomes = []
+    for fatal in range(100):
+        place = Place(shutil.copytree(tmp_path / "template", tmp_path / str(fatal)), fresh=False)
+        whole = survives(place, "run-1", fatal)
+        ledger = place.ledger()
+        assert ledger["used"] in (0, corrections)
+        assert ledger["used"] == place.count(schema.examples)
+        final = place.freeze("run-1")
+        run = place.run("run-1")
+        outcomes.append((final, run.dataset, place.ledger(), place.count(schema.datasets), place.count(schema.splits)))
+        place.store.close()
+        if whole:
+            break
+    assert fatal > 10
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+
+
+def test_of_two_jobs_of_one_run_one_wins(place: Place) -> None:
+    place.say(*range(60))
+    place.start("run-1")
+
+    class Slow(ArtifactStore):
+        """Lets the other job end while this one publishes."""
+
+        def publish(self, source: Path, kind: str, meta: Mapping[str, object]) -> str:
+            sha = super().publish(source, kind, meta)
+            place.freeze("run-1")
+            return sha
+
+    slow = Slow(place.home.artifacts)
+    assert freeze(place.store, slow, place.home, "run-1", place.time.clock, place.time.sleep) == "training"
+    assert place.count(schema.datasets) == 1
+    assert place.run("run-1").version == 2

@@ -1,0 +1,92 @@
+"""The ledger's words, and where a feedback stands before any dataset is frozen: a pure function.
+
+Every acknowledged feedback is, at any time, exactly one of three:
+
+    used      in at least one frozen dataset; it stays so
+    refused   with a reason: superseded, training_not_permitted, no_text, foreign, or what curation found
+    waiting   with a reason: inference_not_seen, no_correction, no_run_yet
+
+`settle` sees all feedback on one inference at once and does not depend on the order of arrival. It knows nothing of the
+texts; what curation refuses is in feedback/curate.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WAITING, USED, REFUSED = "waiting", "used", "refused"
+
+INFERENCE_NOT_SEEN = "inference_not_seen"
+NO_CORRECTION = "no_correction"
+NO_RUN_YET = "no_run_yet"
+
+SUPERSEDED = "superseded"
+TRAINING_NOT_PERMITTED = "training_not_permitted"
+NO_TEXT = "no_text"
+FOREIGN = "foreign"
+ARRIVAL_REFUSALS = frozenset({SUPERSEDED, TRAINING_NOT_PERMITTED, NO_TEXT, FOREIGN})
+"""Reasons that follow from what has arrived; every other refusal is curation's and stands until the next freeze."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the ledger must know of an inference that is in the store."""
+
+    tenant: str
+    channel: str
+    unit: str
+    trainable: bool
+    has_text: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the ledger must know of a feedback. `author` is None until joined, unless a key named one."""
+
+    id: str
+    tenant: str
+    channel: str
+    author: str | None
+    at_ms: int
+    seq: int
+    corrects: bool
+    state: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a feedback stands."""
+
+    author: str | None
+    state: str
+    reason: str | None
+
+
+def settle(seen: Seen | None, entries: Sequence[Entry]) -> dict[str, Standing]:
+    """Where each of `entries`, which are all the feedback on one inference, stands now; by id."""
+    authors = {entry.id: entry.author or (seen.unit if seen else None) for entry in entries}
+    latest: dict[str | None, Entry] = {}
+    for entry in sorted(entries, key=lambda entry: (entry.at_ms, entry.seq, entry.id)):
+        latest[authors[entry.id]] = entry
+    current = {entry.id for entry in latest.values()}
+    return {entry.id: _standing(seen, entry, authors[entry.id], entry.id in current) for entry in entries}
+
+
+def _standing(seen: Seen | None, entry: Entry, author: str | None, is_latest: bool) -> Standing:
+    if entry.state == USED:
+        return Standing(author, USED, None)
+    if not is_latest:
+        return Standing(author, REFUSED, SUPERSEDED)
+    if seen is None:
+        return Standing(author, WAITING, INFERENCE_NOT_SEEN)
+    if (seen.tenant, seen.channel) != (entry.tenant, entry.channel):
+        return Standing(author, REFUSED, FOREIGN)
+    if not seen.trainable:
+        return Standing(author, REFUSED, TRAINING_NOT_PERMITTED)
+    if not seen.has_text:
+        return Standing(author, REFUSED, NO_TEXT)
+    if entry.state == REFUSED and entry.reason not in ARRIVAL_REFUSALS:
+        return Standing(author, REFUSED, entry.reason)
+    return Standing(author, WAITING, NO_RUN_YET if entry.corrects else NO_CORRECTION)

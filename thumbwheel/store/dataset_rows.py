@@ -1,0 +1,136 @@
+"""Rows of datasets, examples and splits, and the snapshot of feedback from which a dataset is curated.
+
+What a dataset holds is written once, with the feedback's new places in the ledger, in the transaction of the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
+
+from thumbwheel import ledger as words
+from thumbwheel.errors import LostRace, NotFound
+from thumbwheel.store import release_rows, schema
+
+
+@dataclass(frozen=True)
+class ExampleRow:
+    """Where a dataset's example came from, and its split."""
+
+    id: str
+    feedback: str
+    inference: str
+    author: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """Where a feedback shall stand, if it still is as it was read: at `at_ms`, `seq`, `was`."""
+
+    feedback: str
+    at_ms: int
+    seq: int
+    was: tuple[str, str | None]
+    state: str
+    reason: str | None
+
+
+def feedback_with_inferences(tx: Connection, channel: str) -> list[Row[Any]]:
+    """All feedback of a channel with `messages` and `answer` of its inference, None where that is not there; by id."""
+    f, i = schema.feedback.c, schema.inferences.c
+    columns = (f.id, f.inference, f.author, f.role, f.at_ms, f.seq, f.correction, f.state, f.reason)
+    joined = schema.feedback.outerjoin(schema.inferences, f.inference == i.id)
+    query = select(*columns, i.messages, i.answer).select_from(joined).where(f.channel == channel).order_by(f.id)
+    return list(tx.execute(query))
+
+
+def unseen_since(tx: Connection, channel: str, since_ms: int) -> int:
+    """How much feedback, received since then, still waits for its inference to arrive."""
+    c = schema.feedback.c
+    waits = and_(c.channel == channel, c.state == words.WAITING, c.reason == words.INFERENCE_NOT_SEEN)
+    return tx.execute(select(func.count()).where(waits, c.at_ms >= since_ms)).scalar_one()
+
+
+def splits_of(tx: Connection, channel: str) -> dict[str, str]:
+    """Group -> split, of every group that a dataset of the channel has held."""
+    c = schema.splits.c
+    return {row.group: row.split for row in tx.execute(select(c.group, c.split).where(c.channel == channel))}
+
+
+def learnt_from(tx: Connection, release: str) -> str | None:
+    """The dataset that a release was trained on; None for a base, or an adapter from elsewhere. Raises NotFound."""
+    run = release_rows.get_release(tx, release).run
+    return None if run is None else release_rows.get_run(tx, run).dataset
+
+
+def insert_dataset(
+    tx: Connection,
+    dataset: str,
+    channel: str,
+    run: str,
+    card: Mapping[str, Any],
+    examples: Sequence[ExampleRow],
+    new_splits: Mapping[str, str],
+    now_ms: int,
+) -> None:
+    """A frozen dataset with its examples, whose feedback is `used` from now on. One that is there stays as it is.
+
+    Raises LostRace where another dataset has meanwhile fixed a group's split otherwise.
+    """
+    _fix_splits(tx, channel, dataset, new_splits)
+    c = schema.feedback.c
+    if tx.execute(select(schema.datasets.c.id).where(schema.datasets.c.id == dataset)).first() is None:
+        row = {"id": dataset, "channel": channel, "run": run, "card": dict(card), "created_ms": now_ms}
+        tx.execute(insert(schema.datasets).values(**row))
+        rows = [{"dataset": dataset, **vars(example)} for example in examples]
+        if rows:
+            tx.execute(insert(schema.examples), rows)
+    for example in examples:
+        used = {"state": words.USED, "reason": None, "dataset": dataset}
+        tx.execute(update(schema.feedback).where(c.id == example.feedback).values(**used))
+
+
+def _fix_splits(tx: Connection, channel: str, dataset: str, new: Mapping[str, str]) -> None:
+    held = splits_of(tx, channel)
+    if any(held.get(group, split) != split for group, split in new.items()):
+        raise LostRace(f"the splits of channel {channel} changed meanwhile")
+    rows = [
+        {"channel": channel, "group": group, "split": split, "dataset": dataset}
+        for group, split in new.items()
+        if group not in held
+    ]
+    if rows:
+        tx.execute(insert(schema.splits), rows)
+
+
+def rule(tx: Connection, rulings: Iterable[Ruling]) -> None:
+    """Write where feedback stands after curation; what has changed since it was read, or is used, keeps its place."""
+    c = schema.feedback.c
+    for ruling in rulings:
+        state, reason = ruling.was
+        same = c.reason == reason if reason is not None else c.reason.is_(None)
+        tx.execute(
+            update(schema.feedback)
+            .where(c.id == ruling.feedback, c.at_ms == ruling.at_ms, c.seq == ruling.seq, c.state == state, same)
+            .where(c.state != words.USED)
+            .values(state=ruling.state, reason=ruling.reason)
+        )
+
+
+def dataset_row(tx: Connection, dataset: str) -> dict[str, Any]:
+    """The dataset's row: id, channel, run, card, created_ms. Raises NotFound."""
+    row = tx.execute(select(schema.datasets).where(schema.datasets.c.id == dataset)).first()
+    if row is None:
+        raise NotFound(f"There is no dataset {dataset!r}.", code="dataset_not_found")
+    return dict(row._mapping)
+
+
+def examples_where(tx: Connection, **fields: str) -> list[dict[str, Any]]:
+    """The rows of `examples` with these columns, by dataset and id: feedback=..., inference=..., id=..., dataset=..."""
+    c = schema.examples.c
+    wanted = and_(*(c[name] == value for name, value in fields.items()))
+    return [dict(row._mapping) for row in tx.execute(select(schema.examples).where(wanted).order_by(c.dataset, c.id))]
