@@ -111,7 +111,7 @@ class Bench:
         seen = await watch_rollout(desk, self.channel, release, traffic, progress, screen, seed=6)
         by = None
         if seen["state"] == "rolled_back":
-            by = f"rollout, {_reached(seen['canary'])}: " + "; ".join(map(str, seen["analysis"]["reasons"]))
+            by = f"rollout, {_reached(seen)}: " + "; ".join(map(str, seen["analysis"]["reasons"]))
         elif seen["state"] not in ROLLOUT_OVER:
             await self.client.demand("POST", f"/rollouts/{seen['rollout']}/abort")
         return {**Stop(name, by, release).as_json(), "watched": seen}
@@ -189,9 +189,8 @@ class Bench:
         return {file.parent.name for file in (self.home / "artifacts").glob(f"[0-9a-f]*/{adapters.WEIGHTS}")}
 
 
-def _reached(canary: Sequence[Mapping[str, Any]]) -> str:
-    if not canary:
+def _reached(watched: Mapping[str, Any]) -> str:
+    """How far a rollout came, in what the users saw of it."""
+    if not watched["canary"]:
         return "rolled back before its first traffic was seen"
-    return (
-        f"rolled back at {canary[-1]['weight']:g}% after {sum(stage['requests'] for stage in canary)} of its requests"
-    )
+    return f"rolled back at {watched['canary'][-1]['weight']:g}% after {watched['form']['candidate'][1]} of its answers"

@@ -20,7 +20,7 @@ from demo.client import Client, DemoError, NotThere, find
 from demo.journal import Progress
 
 COMMAND = (sys.executable, "-m", "thumbwheel")
-READY_WITHIN_S = 300.0
+READY_WITHIN_S = 600.0
 STOP_WITHIN_S = 60.0
 POLL_S = 0.5
 SAMPLE_S = 1.0

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection
-from thumbwheel.trigger import should_train
 
 from deploy.analysis import Analysis, analyse, overdue
 from deploy.jobs import Ended, Jobs
@@ -43,6 +42,7 @@ from thumbwheel.records import ROLLOUT_ACTIVE, RUN_BUSY, Channel, Release, Rollo
 from thumbwheel.settings import Settings
 from thumbwheel.store import data_rows, fleet_rows, release_rows
 from thumbwheel.store.connection import Store, generation, open_store
+from thumbwheel.trigger import should_train
 
 LEADER = "leader:controller"
 LEASE_MS, RENEW_MS = 5_000, 1_500

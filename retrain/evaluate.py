@@ -57,7 +57,7 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class TestItem:
+class HeldOut:
     """One test row: log-probability of its accepted answer (nats per token), and generated answers, greedy first."""
 
     row: Row
@@ -89,7 +89,7 @@ class GeneralItem:
 class Measurements:
     """What was measured. `cross` holds log-probabilities by (question, answer), indices into the plan's items."""
 
-    tests: list[TestItem] = field(default_factory=list)
+    tests: list[HeldOut] = field(default_factory=list)
     taught: list[TaughtItem] = field(default_factory=list)
     cross: dict[tuple[int, int], Sides] = field(default_factory=dict)
     general: list[GeneralItem] = field(default_factory=list)
@@ -201,7 +201,7 @@ class _Session:
                 self.found.cross[index, index] = own[item.id][0]
         answered = await _together(self._answers(row, limit) for row in tests if row.id in own)
         self.found.tests = [
-            TestItem(row, row.id in fresh, own[row.id][0], draft, incumbent) for row, draft, incumbent in answered
+            HeldOut(row, row.id in fresh, own[row.id][0], draft, incumbent) for row, draft, incumbent in answered
         ]
         self.found.taught = [TaughtItem(row, own[row.id][0]) for row in self.asked.taught if row.id in own]
         general = await _together(self._general(prompt) for prompt in self.asked.prompts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from retrain import contrast
 from retrain.engine_client import Answer
-from retrain.evaluate import GeneralItem, Measurements, Plan, TestItem
+from retrain.evaluate import GeneralItem, HeldOut, Measurements, Plan
 from retrain.gate import Evidence, General, Thresholds
 from retrain.general import FormMark, form_marks, is_right
 from retrain.statistics import (
@@ -78,7 +78,7 @@ def weigh(
     )
 
 
-def _gain(items: Sequence[TestItem], confidence: float) -> Interval | None:
+def _gain(items: Sequence[HeldOut], confidence: float) -> Interval | None:
     if not items:
         return None
     return mean_interval(group_means([item.own.gain for item in items], [item.row.group for item in items]), confidence)
@@ -100,7 +100,7 @@ def contrast_gain(asked: Plan, found: Measurements, confidence: float) -> Interv
     return None if values is None else mean_interval(values, confidence)
 
 
-def scores(items: Sequence[TestItem], scorers: Sequence[Scorer], confidence: float) -> list[Scored]:
+def scores(items: Sequence[HeldOut], scorers: Sequence[Scorer], confidence: float) -> list[Scored]:
     """The channel's scorers, and chrF beside them, on every answer; an item's value is the mean over its answers."""
     labelled = [(f"scorer {number} ({scorer.kind})", scorer) for number, scorer in enumerate(scorers, start=1)]
     if all(scorer.kind != "chrf" for scorer in scorers):
@@ -118,15 +118,20 @@ def scores(items: Sequence[TestItem], scorers: Sequence[Scorer], confidence: flo
             found.append(
                 Scored(
                     label,
-                    mean_interval(group_means(drafts, groups), confidence),
-                    mean_interval(group_means(incumbents, groups), confidence),
-                    mean_interval(group_means(differences, groups), confidence),
+                    _within(mean_interval(group_means(drafts, groups), confidence), 0.0),
+                    _within(mean_interval(group_means(incumbents, groups), confidence), 0.0),
+                    _within(mean_interval(group_means(differences, groups), confidence), -1.0),
                 )
             )
     return found
 
 
-def _mean_score(scorer: Scorer, answers: Sequence[Answer], item: TestItem) -> float | None:
+def _within(interval: Interval, least: float) -> Interval:
+    """Scores end at 1: a bound beyond what a score can be says no more than that."""
+    return Interval(interval.mean, max(least, interval.lower), min(1.0, interval.upper), interval.n)
+
+
+def _mean_score(scorer: Scorer, answers: Sequence[Answer], item: HeldOut) -> float | None:
     values = [score(scorer, answer.text, item.row.completion) for answer in answers]
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None

@@ -4,8 +4,8 @@ One JSON object a line: {"id", "prompt", "accept": [..], "kind"}; an answer is r
 whole words, in any case. Pure but for reading the file; it asks no model.
 
 The divergence here is KL(base || release) per token of the base's own greedy answers, from the most likely tokens of
-both: those in both lists count one by one, all others as one remainder. Pooling can only lower a divergence, so this
-is a lower bound on KL over the whole vocabulary.
+both: those in both lists count one by one, those in the base's alone as one group, all others as one remainder.
+Pooling can only lower a divergence, so this is a lower bound on KL over the whole vocabulary.
 """
 
 from __future__ import annotations
@@ -75,10 +75,16 @@ def divergence(base: TopLogProbs, release: TopLogProbs) -> float:
     """KL(base || release) at one position, nats, from both lists: a lower bound (see the module's docstring)."""
     shared = base.keys() & release.keys()
     known = math.fsum(math.exp(base[token]) * (base[token] - release[token]) for token in shared)
-    rest_base = 1 - math.fsum(math.exp(base[token]) for token in shared)
-    rest_release = max(FLOOR, 1 - math.fsum(math.exp(release[token]) for token in shared))
-    if rest_base > FLOOR:
-        known += rest_base * math.log(rest_base / rest_release)
+    missed = math.fsum(math.exp(base[token]) for token in base.keys() - shared)
+    rest = max(0.0, 1 - math.fsum(math.exp(value) for value in base.values()))
+    left = max(FLOOR, 1 - math.fsum(math.exp(release[token]) for token in shared))
+    # The release gives a token that it does not list at most its last listed one's probability. Within that limit, the
+    # mass that it has left is split as suits it best, which keeps the sum a lower bound.
+    at_most = (len(base) - len(shared)) * math.exp(min(release.values(), default=0.0))
+    given = min(left * missed / (missed + rest), at_most) if missed > FLOOR else 0.0
+    for mass, held in ((missed, given), (rest, left - given)):
+        if mass > FLOOR:
+            known += mass * math.log(mass / max(FLOOR, held))
     return max(0.0, known)
 
 

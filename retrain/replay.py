@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from retrain.rows import Message, Row, prompt_tokens
 from thumbwheel.errors import JobError
 
-FORMAT = "1"
+FORMAT = "2"
 
 
 @dataclass(frozen=True)
@@ -160,26 +160,37 @@ def prepare(
     references: dict[int, Reference] = {}
     for start in range(0, len(by_length), batch):
         indices = by_length[start : start + batch]
-        answers = _greedy(model, tokenizer, [rendered[index] for index in indices], max_new_tokens)
-        states = _last_hidden(model, [rendered[index] for index in indices], answers)
+        answers, states = _greedy(model, tokenizer, [rendered[index] for index in indices], max_new_tokens)
         for index, answer, hidden in zip(indices, answers, states, strict=True):
             references[index] = Reference(prompts[index].id, tuple(rendered[index]), tuple(answer), hidden)
         report(len(references))
     return tuple(references[index] for index in range(len(prompts)))
 
 
-def _greedy(model: Any, tokenizer: Any, prompts: Sequence[list[int]], max_new_tokens: int) -> list[list[int]]:
+def _greedy(
+    model: Any, tokenizer: Any, prompts: Sequence[list[int]], max_new_tokens: int
+) -> tuple[list[list[int]], list[torch.Tensor]]:
+    """The answers, and for each the last hidden states that its tokens were chosen from."""
     width = max(len(prompt) for prompt in prompts)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
     with torch.inference_mode():
         generated = model.generate(
-            input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            pad_token_id=pad,
+            output_hidden_states=True,
+            return_dict_in_generate=True,
         )
     configured = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
-    return [_ended(row, ends) for row in generated[:, width:].tolist()]
+    answers = [_ended(row, ends) for row in generated.sequences[:, width:].tolist()]
+    # One entry a step, of all layers' states; the first step's hold the whole prompt.
+    last = torch.stack([layers[-1][:, -1] for layers in generated.hidden_states], dim=1)
+    return answers, [row[: len(answer)].clone().cpu() for row, answer in zip(last, answers, strict=True)]
 
 
 def _ended(answer: list[int], ends: set[int]) -> list[int]:
@@ -188,19 +199,6 @@ def _ended(answer: list[int], ends: set[int]) -> list[int]:
         if token in ends:
             return answer[: place + 1]
     return answer
-
-
-def _last_hidden(model: Any, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> list[torch.Tensor]:
-    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
-    width = max(len(row) for row in rows)
-    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=model.device)
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=model.device)
-    with torch.inference_mode():
-        hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    return [
-        state[len(prompt) - 1 : len(prompt) + len(answer) - 1].clone().cpu()
-        for state, prompt, answer in zip(hidden, prompts, answers, strict=True)
-    ]
 
 
 def fingerprint(model_folder: Path) -> str:

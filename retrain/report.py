@@ -16,7 +16,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from retrain.evaluate import Measurements, Plan, TestItem
+from retrain.evaluate import HeldOut, Measurements, Plan
 from retrain.evidence import GeneralTable, Scored, pair_gains, shares
 from retrain.gate import Evidence, Thresholds, Verdict
 from retrain.gate_config import Measure
@@ -26,7 +26,8 @@ VERSION = 1
 EXAMPLES = 8  # test questions shown with both answers in report.md; report.json holds all
 ESTIMATOR = (
     "mean over the tokens of the base's greedy answers of KL(base || draft) in nats, from the 20 likeliest tokens of "
-    "both; tokens not in both lists are pooled into one remainder, so it is a lower bound on KL over the vocabulary"
+    "both; those in the base's list alone count as one group, all others as one remainder: a lower bound on "
+    "KL over the vocabulary"
 )
 GAIN = (
     "log-probability per token (nats) of the accepted answer under the draft less under the incumbent, mean over "
@@ -172,7 +173,7 @@ def _general(findings: Findings) -> dict[str, Any] | None:
     }
 
 
-def _test(item: TestItem) -> dict[str, Any]:
+def _test(item: HeldOut) -> dict[str, Any]:
     return {
         "id": item.row.id,
         "group": item.row.group,
@@ -269,7 +270,7 @@ def _general_lines(findings: Findings) -> list[str]:
     ]
 
 
-def _examples(tests: Sequence[TestItem]) -> list[str]:
+def _examples(tests: Sequence[HeldOut]) -> list[str]:
     shown = sorted(tests, key=lambda item: (not item.fresh, item.row.id))[:EXAMPLES]
     if not shown:
         return ["None were measured."]

@@ -1,188 +1,43 @@
 """The administrator's listener: channels, runs, rollouts, releases, lineage, and what Prometheus scrapes.
 
-Every change is one transaction of the core's state moves with its audit row, and is answered when every live gateway
-worker has read it. While the store takes no writes, pause, abort and rollback fall back on the emergency stop in the
-data directory: every worker then answers the channel by its stable release alone, and the controller enters it when
-it can.
+Routes and their bodies; what a change does is in `serving.desk` and in the core's state moves. `/metrics` and the pages
+need no key on this listener, everything else an administrator's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
 from serving import views
+from serving.desk import ACTIONS, Desk
 from serving.openapi import json_body
-from serving.parts import Parts, authenticate
-from serving.replies import read_json
+from serving.parts import Parts
 from serving.shape import answer_errors_in_openai_shape
 from thumbwheel import lineage as trail
 from thumbwheel import rollouts
-from thumbwheel.adapter import base_modules, check_adapter
-from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import (
-    AdapterRefused,
-    ArtifactError,
     Conflict,
     InvalidRequest,
-    LostRace,
     NotFound,
-    StoreUnavailable,
     Unavailable,
 )
-from thumbwheel.home import emergency_stop
 from thumbwheel.ids import new_id
 from thumbwheel.policies import check_name, merge_policies, parse_stages
-from thumbwheel.records import RUN_BUSY, Channel, Key, Policies, Release, Rollout, Run
+from thumbwheel.records import RUN_BUSY, Policies, Release, Run
 from thumbwheel.store import fleet_rows, release_rows
-from thumbwheel.store.connection import Store, generation
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-WORKERS_WAIT_S = 2.0
-WORKERS_POLL_S = 0.02
-TRIES = 3  # a change that lost a race is tried again on what the winner left
-ACTIONS: dict[str, Callable[[Connection, Rollout, int, str], object]] = {
-    "pause": rollouts.pause,
-    "resume": rollouts.resume,
-    "promote": lambda tx, rollout, now_ms, who: rollouts.promote(tx, rollout, None, now_ms, who),
-    "abort": rollouts.abort,
-}
-EMERGENCY = ("pause", "abort", "rollback")
-
-
-class Admin:
-    """Changes to the store on behalf of administrators."""
-
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-
-    async def key(self, request: Request) -> Key:
-        """Who asks. Raises Unauthenticated."""
-        return await authenticate(self.parts, request.headers.get("authorization"), "admin")
-
-    async def body(self, request: Request) -> dict[str, Any]:
-        """The request's JSON object; nothing at all is an empty one."""
-        if not request.headers.get("content-length", "").strip("0") and "transfer-encoding" not in request.headers:
-            return {}
-        return await read_json(request.scope, request.receive, self.parts.settings.max_body_bytes)
-
-    async def read(self, question: Callable[[Connection], T]) -> T:
-        """Ask the store in a thread."""
-
-        def work() -> T:
-            with self.parts.store.read() as tx:
-                return question(tx)
-
-        return await asyncio.to_thread(work)
-
-    async def change(self, move: Callable[[Connection], T], store: Store | None = None) -> T:
-        """Apply `move` in one transaction, and return when every live worker has read it. Raises StoreUnavailable."""
-        result, reached = await asyncio.to_thread(self._apply, move, store or self.parts.store)
-        await self._in_force(reached)
-        return result
-
-    def _apply(self, move: Callable[[Connection], T], store: Store) -> tuple[T, int]:
-        for attempt in range(TRIES):
-            try:
-                with store.write() as tx:
-                    return move(tx), generation(tx)
-            except LostRace:
-                if attempt == TRIES - 1:
-                    raise
-        raise AssertionError("unreachable")
-
-    async def _in_force(self, reached: int) -> None:
-        deadline = time.monotonic() + WORKERS_WAIT_S
-        await self.parts.watch.refresh()
-        while time.monotonic() < deadline:
-            lagging = await self.read(lambda tx: fleet_rows.laggards(tx, reached, self.parts.clock()))
-            if not lagging:
-                return
-            await asyncio.sleep(WORKERS_POLL_S)
-        log.warning("some gateway workers had not read generation %d after %g s", reached, WORKERS_WAIT_S)
-
-    async def view(self, name: str) -> dict[str, Any]:
-        """The channel as GET shows it."""
-        return await self.read(lambda tx: views.channel_view(tx, release_rows.get_channel(tx, name)))
-
-    async def move_rollout(self, rollout_id: str, action: str, who: str) -> dict[str, Any]:
-        """One of ACTIONS on a rollout; the channel as it is then."""
-
-        def move(tx: Connection) -> str:
-            rollout = release_rows.get_rollout(tx, rollout_id)
-            ACTIONS[action](tx, rollout, self.parts.clock(), who)
-            return rollout.channel
-
-        if action not in EMERGENCY:
-            return await self.view(await self.change(move))
-        try:
-            return await self.view(await self.change(move, self.parts.urgent))
-        except StoreUnavailable:
-            channels = self.parts.watch.now.channels.values()
-            return await self.stop(next((c for c in channels if c.rollout == rollout_id), None), who)
-
-    async def roll_back(self, name: str, who: str) -> dict[str, Any]:
-        """The channel's emergency lever."""
-
-        def move(tx: Connection) -> None:
-            rollouts.roll_back(tx, release_rows.get_channel(tx, name), self.parts.clock(), who)
-
-        try:
-            await self.change(move, self.parts.urgent)
-            return await self.view(name)
-        except StoreUnavailable:
-            return await self.stop(self.parts.watch.now.channels.get(name), who)
-
-    async def stop(self, channel: Channel | None, who: str) -> dict[str, Any]:
-        """With the store away: the emergency stop. Raises Unavailable where it would change nothing."""
-        if channel is None or not channel.variants:
-            raise Unavailable(
-                "The store takes no changes just now, and this channel has no candidate that could be stopped without "
-                "it. Try again shortly.",
-                code="store_unavailable",
-                retry_after=2,
-            )
-        await asyncio.to_thread(emergency_stop, self.parts.home, channel.name, who, self.parts.clock())
-        await self.parts.watch.refresh()
-        log.warning("emergency stop of channel %s by %s", channel.name, who)
-        only = replace(channel, variants=())
-        return {**views.table_view(only), "rollout": None, "runs": [], "emergency": True}
-
-    def check_files(self, release: Release) -> None:
-        """The checks that no administrator can wave through. Raises Conflict with the reason as its code."""
-        if release.adapter is None:
-            return
-        settings = self.parts.settings
-        if settings.upstream is not None:
-            raise Conflict("An upstream server takes no adapters from here.", code="no_hot_swap", param="release")
-        artifacts = ArtifactStore(self.parts.home.artifacts)
-        try:
-            artifacts.verify(release.adapter)
-            check_adapter(artifacts.path(release.adapter), base_modules(Path(settings.model)), settings.max_lora_rank)
-        except AdapterRefused as error:
-            raise Conflict(f"The adapter is refused: {error}", code=error.reason, param="release") from error
-        except ArtifactError as error:
-            raise Conflict(
-                f"The adapter's files are refused: {error}", code="artifact_damaged", param="release"
-            ) from error
 
 
 def admin(parts: Parts) -> FastAPI:
     """The admin listener's routes."""
     app = FastAPI(title="Thumbwheel administration", version="1", redoc_url=None)
     answer_errors_in_openai_shape(app)
-    desk = Admin(parts)
+    desk = Desk(parts)
     _channels(app, desk)
     _runs(app, desk)
     _rollouts(app, desk)
@@ -190,9 +45,9 @@ def admin(parts: Parts) -> FastAPI:
     return app
 
 
-def _channels(app: FastAPI, desk: Admin) -> None:
+def _channels(app: FastAPI, desk: Desk) -> None:
     parts = desk.parts
-    policies = {name: {"default": value} for name, value in asdict(Policies()).items()}
+    known = {name: {"default": value} for name, value in asdict(Policies()).items()}
 
     @app.get("/admin/v1/channels", summary="Every channel")
     async def list_channels(request: Request) -> dict[str, Any]:
@@ -201,7 +56,7 @@ def _channels(app: FastAPI, desk: Admin) -> None:
         found = await desk.read(lambda tx: [views.channel_view(tx, c) for c in release_rows.all_channels(tx)])
         return {"channels": found}
 
-    @app.put("/admin/v1/channels/{name}", summary="Make or change a channel", **json_body(policies, []))
+    @app.put("/admin/v1/channels/{name}", summary="Make or change a channel", **json_body(known, []))
     async def put_channel(name: str, request: Request) -> JSONResponse:
         """In force on every worker when it returns."""
         key = await desk.key(request)
@@ -214,9 +69,9 @@ def _channels(app: FastAPI, desk: Admin) -> None:
                 engine = next(iter(fleet_rows.all_engines(tx)), None)
                 if engine is None:
                     raise Unavailable("No engine has been started yet.", code="engine_unavailable", retry_after=2)
-                rollouts.create_channel(
-                    tx, name, merge_policies(Policies(), body), parts.settings.model, engine.pool, now_ms, key.id
-                )
+                base = engine.base_name if engine.kind == "upstream" else parts.settings.model
+                policies = merge_policies(Policies(), body)
+                rollouts.create_channel(tx, name, policies, base, engine.pool, now_ms, key.id)
                 return True
             changed = merge_policies(channel.policies, body)
             if changed != channel.policies:
@@ -252,7 +107,7 @@ def _channels(app: FastAPI, desk: Admin) -> None:
         return await desk.roll_back(name, key.id)
 
 
-def _runs(app: FastAPI, desk: Admin) -> None:
+def _runs(app: FastAPI, desk: Desk) -> None:
     parts = desk.parts
     run_body = json_body({"release": {"type": "string", "description": "judge this draft instead of training"}}, [])
 
@@ -329,7 +184,7 @@ def _runs(app: FastAPI, desk: Admin) -> None:
         return await decide(run, "rejected", "rejected", key.id)
 
 
-def _rollouts(app: FastAPI, desk: Admin) -> None:
+def _rollouts(app: FastAPI, desk: Desk) -> None:
     parts = desk.parts
     start_body = json_body({"release": {"type": "string"}, "stages": {"type": "array"}}, ["release"])
 
@@ -368,7 +223,7 @@ def _rollouts(app: FastAPI, desk: Admin) -> None:
         return await desk.move_rollout(rollout, action, key.id)
 
 
-def _observation(app: FastAPI, desk: Admin) -> None:
+def _observation(app: FastAPI, desk: Desk) -> None:
     parts = desk.parts
 
     @app.get("/admin/v1/releases/{release}", summary="A release")

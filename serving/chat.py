@@ -37,6 +37,7 @@ from serving.upstream import Target, events
 from thumbwheel.errors import (
     ClientRejected,
     EngineError,
+    EngineTooSlow,
     EngineUnreachable,
     NotFound,
     ReleaseFailed,
@@ -212,8 +213,8 @@ class Chat:
             await self._ask(exchange, assigned, send)
             return "ok"
         except (ReleaseFailed, EngineUnreachable) as error:
-            spent = time.monotonic() - exchange.began
-            if exchange.sent or assigned.id == stable.id or spent > self._parts.settings.engine_timeout_s:
+            too_late = isinstance(error.__cause__, EngineTooSlow)
+            if exchange.sent or assigned.id == stable.id or too_late:
                 raise
             first: EngineError = error
         log.warning("release %s failed a request, which %s gets now: %s", assigned.id, stable.id, first)
@@ -242,6 +243,10 @@ class Chat:
             try:
                 await self._pass_on(exchange, target, send)
                 return
+            except EngineTooSlow as error:
+                if exchange.sent:
+                    raise
+                raise ReleaseFailed(str(error), status=504) from error
             except EngineUnreachable:
                 if exchange.sent:
                     raise
@@ -250,7 +255,7 @@ class Chat:
                     raise
 
     async def _is_alive(self, exchange: Exchange, broke: Release) -> bool:
-        """Whether the engine that broke a candidate's connection answers for the stable release: then it is not away."""
+        """Whether an engine answers for the stable release after it broke a candidate's connection: it is not away."""
         stable = self._parts.watch.now.releases[exchange.channel.stable]
         return broke.id != stable.id and await self._parts.proofs.wait(stable, ALIVE_S) is not None
 

@@ -212,20 +212,20 @@ def read_settings(arguments: Sequence[str]) -> tuple[EngineSettings, int]:
     return settings, parent
 
 
-def main() -> None:
-    """Become the engine, or say what is wrong and exit with status 2."""
+def run(argv: list[str]) -> int:
+    """The verb `engine`: become the engine, or say what is wrong and return 2."""
     try:
-        settings, parent = read_settings(sys.argv[1:])
+        settings, parent = read_settings(argv)
         targets = sorted({module.rpartition(".")[2] for module in base_modules(settings.model).modules})
         settings = EngineSettings(**{**vars(settings), "lora_targets": tuple(targets)})
         prepare(settings)
     except (SettingsError, ArtifactError) as error:
         print(error, file=sys.stderr)
-        raise SystemExit(2) from error
+        return 2
     die_with_parent(parent)
     command = engine_command(settings)
     os.execve(command[0], command, engine_environment(settings, os.environ))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(sys.argv[1:]))

@@ -6,6 +6,7 @@ A log that is away fails everyone who waits at once, after one wait for it, inst
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from thumbwheel import events
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog import EventLog
 from thumbwheel.events import FeedbackEvent
+
+log = logging.getLogger(__name__)
 
 BATCH = 512
 WAITING = 4_096
@@ -74,6 +77,9 @@ class FeedbackLog:
             self._log.append(events.FEEDBACK, records, durable=True)
         except StoreUnavailable as error:
             failure = error
+        except Exception:  # the thread's outermost loop: whoever waits must get an answer
+            log.exception("feedback could not be written")
+            failure = StoreUnavailable("feedback could not be written")
         for _, loop, written in batch:
             loop.call_soon_threadsafe(_settle, written, failure)
 

@@ -74,8 +74,11 @@ class InferenceLog:
     def _run(self) -> None:
         while not (self._stop.is_set() and self._queue.empty()):
             batch = self._take()
-            if batch:
+            try:
                 self._write([_finished(event, keep_text) for event, keep_text in batch])
+            except Exception:  # the thread's outermost loop: without it every later inference would be lost
+                log.exception("inferences could not be written")
+                self.dropped += len(batch)
             if self._spool.size and time.monotonic() >= self._retry_at:
                 self._drain()
         if self._log is not None:
@@ -96,6 +99,8 @@ class InferenceLog:
         return batch
 
     def _write(self, batch: list[InferenceEvent]) -> None:
+        if not batch:
+            return
         records = [(event.id, events.encode(event)) for event in batch]
         if self._spool.size or not self._append(records):
             self.dropped += self._spool.add([value for _, value in records])

@@ -62,6 +62,7 @@ class Watch:
         self._listeners: list[Callable[[], None]] = []
         self.now = Snapshot()
         self.store_away = False
+        self.failures = 0
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener`, which must not block, after each new picture."""
@@ -70,7 +71,11 @@ class Watch:
     async def run(self) -> None:
         """Poll until cancelled."""
         while True:
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception:  # this task's outermost loop: a worker that stops looking would answer by an old table
+                log.exception("the store could not be looked at")
+                self.failures += 1
             await asyncio.sleep(self._poll_ms / 1000)
 
     async def refresh(self) -> None:

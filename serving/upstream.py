@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import aiohttp
 import msgspec
 
-from thumbwheel.errors import ClientRejected, EngineError, EngineUnreachable, ReleaseFailed
+from thumbwheel.errors import ClientRejected, EngineError, EngineTooSlow, EngineUnreachable, ReleaseFailed
 from thumbwheel.records import Engine, Release
 
 CHAT_PATH = "/v1/chat/completions"
@@ -106,11 +106,13 @@ class Upstream:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns aiohttp's and the system's errors into EngineUnreachable."""
+    """Turns aiohttp's and the system's errors into EngineUnreachable or EngineTooSlow."""
     try:
         yield
+    except aiohttp.ServerTimeoutError as error:
+        raise EngineUnreachable("the engine takes no connections") from error
     except TimeoutError as error:
-        raise EngineUnreachable("the engine took too long") from error
+        raise EngineTooSlow("the engine took too long") from error
     except (aiohttp.ClientError, OSError) as error:
         raise EngineUnreachable(f"the engine is away ({type(error).__name__})") from error
 

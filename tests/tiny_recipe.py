@@ -71,6 +71,17 @@ def write_adapter(directory: Path, model: Path, behaviour: dict, seed: int = 0) 
     return directory
 
 
+def write_bare_model(directory: Path, seed: int = 0) -> Path:
+    """A checkpoint of a few linear layers and nothing else: enough for adapters to be checked against."""
+    directory.mkdir(parents=True, exist_ok=True)
+    dice = np.random.default_rng(seed)
+    names = [f"model.layers.0.self_attn.{part}_proj" for part in "qkvo"]
+    weights = {f"{name}.weight": dice.normal(0, 0.1, (16, 16)).astype("float32") for name in names}
+    save_file(weights, directory / "model.safetensors")
+    (directory / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": 16}))
+    return directory
+
+
 def main(argv: list[str]) -> int:
     """Train; see the module."""
     parser = argparse.ArgumentParser()

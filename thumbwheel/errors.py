@@ -14,6 +14,7 @@
     │   └── Unavailable          503, with retry-after
     ├── EngineError              an engine's doing
     │   ├── EngineUnreachable    no connection, or it broke
+    │   │   └── EngineTooSlow    connected, and no whole answer in the time allowed
     │   ├── ReleaseFailed        the engine's answer is about the release: unknown name, adapter refused, 5xx
     │   └── ClientRejected       the engine's answer is about the request: a 400 that is the client's
     ├── ArtifactError
@@ -133,6 +134,10 @@ class EngineError(ThumbwheelError):
 
 class EngineUnreachable(EngineError):
     """No connection to the engine, or it broke before an answer."""
+
+
+class EngineTooSlow(EngineUnreachable):
+    """The engine took the request and gave no whole answer in the time allowed."""
 
 
 class ReleaseFailed(EngineError):

@@ -84,10 +84,7 @@ class Service:
 
     def inferences(self) -> list[events.InferenceEvent]:
         """What the event log holds of them."""
-        log = SqliteEventLog(self.home.events)
-        found = [events.decode(record.value) for record in log.read(events.INFERENCE, 0, 0, 100_000)]
-        log.close()
-        return [event for event in found if isinstance(event, events.InferenceEvent)]
+        return logged_inferences(self.home)
 
     def inference(self, id_: str) -> events.InferenceEvent:
         """The inference, once it is in the log."""
@@ -145,6 +142,14 @@ class Service:
                     data_rows.advance(tx, topic, 0, epoch, before, records[-1].offset)
             data_rows.ingest(tx, inferences, feedback)
         log.close()
+
+
+def logged_inferences(home: Home) -> list[events.InferenceEvent]:
+    """Every inference in the event log."""
+    log = SqliteEventLog(home.events)
+    found = [events.decode(record.value) for record in log.read(events.INFERENCE, 0, 0, 100_000)]
+    log.close()
+    return [event for event in found if isinstance(event, events.InferenceEvent)]
 
 
 def until(question: Callable[[], Any], seconds: float = 10.0) -> Any:
@@ -217,6 +222,19 @@ def serving(root: Path, *, workers: int = 1, engine: bool = True, **settings: An
                     process.kill()
             service.client.close()
             store.close()
+
+
+@contextmanager
+def gateway_alone(root: Path) -> Iterator[Home]:
+    """Another worker on the data directory that `serving` left in `root`, with no engine."""
+    home = prepare(root / "home")
+    with _listening() as api, _listening() as admin:
+        process = start_gateway(home, [api, admin], root / "alone.log", {})
+        try:
+            yield home
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 def start_gateway(

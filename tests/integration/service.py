@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.tiny_model import make_tiny_model
+from tests.tiny_recipe import write_bare_model
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSWERS = {
@@ -45,6 +45,11 @@ SAYINGS = {
 FAST_STAGES = [
     {"weight": weight, "min_units": 3, "min_requests": 8, "deadline_s": 120} for weight in (20.0, 50.0, 100.0)
 ]
+MODULES = {
+    "tests.recorded_engine": "engine",
+    "vllm.entrypoints.openai.api_server": "engine",
+    "tests.tiny_recipe": "recipe",
+}
 SETTINGS = {
     "engine_program": "tests.recorded_engine",
     "recipe": "tests.tiny_recipe",
@@ -191,11 +196,13 @@ class Service:
         self.acknowledged.append(response.json()["id"])
         return self.acknowledged[-1]
 
-    def teach(self, channel: str, count: int = 100, first: int = 0) -> None:
-        """`count` people ask, and correct what they get; who is cut off tries again."""
+    def teach(self, channel: str, count: int = 100, first: int = 0, *, shuffled: bool = False) -> None:
+        """`count` people ask, and correct what they get; who is cut off tries again. `shuffled`: with any answer."""
 
         def person(number: int) -> None:
             question, right = complaint(number)
+            if shuffled:
+                right = random.Random(-number).choice(list(ANSWERS.values()))
 
             def heard():
                 answer = self.ask(channel, question, f"person{number}")
@@ -225,20 +232,16 @@ class Service:
     # what happens to it
 
     def processes(self) -> dict[str, psutil.Process]:
-        """The live processes of the service by verb: engine, gateway, consumer, controller, curate, train, evaluate."""
+        """The live processes of the service: by their verb, else engine or recipe."""
         found = {}
         for process in psutil.Process(self.process.pid).children(recursive=True):
             try:
                 words = process.cmdline()
             except psutil.Error:
                 continue
-            for place, word in enumerate(words[:-1]):
-                if word == "-m":
-                    name = {"thumbwheel": words[place + 2 : place + 3] or [""]}.get(words[place + 1])
-                    label = name[0] if name else {"tests.recorded_engine": "engine", "tests.tiny_recipe": "recipe"}.get(
-                        words[place + 1], words[place + 1]
-                    )
-                    found[label] = process
+            if "-m" in words[:-2]:
+                module, verb = words[words.index("-m") + 1 :][:2]
+                found[verb if module == "thumbwheel" else MODULES.get(module, module)] = process
         return found
 
     def kill(self, name: str) -> None:
@@ -277,7 +280,7 @@ def environment(folder: Path, **settings) -> dict[str, str]:
     """The environment of a service whose files lie in `folder`: the tiny model, a small gate, few general prompts."""
     model = folder / "tiny-model"
     if not model.exists():
-        make_tiny_model(model)
+        write_bare_model(model)
         (folder / "gate.yaml").write_text(json.dumps(GATE))
         prompts = [{"id": f"g{i}", "prompt": f"Name {i} things.", "accept": ["me"], "kind": "list"} for i in range(20)]
         (folder / "general.jsonl").write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts))

@@ -13,7 +13,17 @@ import httpx
 import openai
 import pytest
 
-from tests.integration.gateway_fixture import CHANNEL, HALF, POOL, Service, consuming, serving, until
+from tests.integration.gateway_fixture import (
+    CHANNEL,
+    HALF,
+    POOL,
+    Service,
+    consuming,
+    gateway_alone,
+    logged_inferences,
+    serving,
+    until,
+)
 from thumbwheel.clock import system_clock
 from thumbwheel.home import clear_emergency, read_secret
 from thumbwheel.ids import feedback_token, mint_inference_id
@@ -506,32 +516,8 @@ def test_a_killed_workers_spool_is_adopted(tmp_path: Path) -> None:
         service.processes.pop().wait()
         held.execute("rollback")
         held.close()
-    with serving_again(tmp_path) as home_events:
-        until(lambda: id_ in home_events(), 30)
-
-
-def serving_again(root: Path):  # type: ignore[no-untyped-def]
-    from contextlib import contextmanager
-
-    from tests.integration.gateway_fixture import _listening, start_gateway
-    from thumbwheel import events
-    from thumbwheel.eventlog.sqlite import SqliteEventLog
-    from thumbwheel.home import prepare
-
-    @contextmanager
-    def made():  # type: ignore[no-untyped-def]
-        home = prepare(root / "home")
-        with _listening() as api, _listening() as admin:
-            process = start_gateway(home, [api, admin], root / "again.log", {})
-            log = SqliteEventLog(home.events)
-            try:
-                yield lambda: [record.key for record in log.read(events.INFERENCE, 0, 0, 1000)]
-            finally:
-                process.terminate()
-                process.wait(20)
-                log.close()
-
-    return made()
+    with gateway_alone(tmp_path) as home:
+        until(lambda: id_ in [event.id for event in logged_inferences(home)], 30)
 
 
 def test_a_locked_store_stops_no_chat_and_the_emergency_stop_works(tmp_path: Path) -> None:
@@ -676,3 +662,14 @@ def test_units_are_spread_by_the_table(service: Service) -> None:
     share = sum(assign(channel, str(n)).role == "candidate" for n in range(4000)) / 4000
     assert 0.46 < share < 0.54
     assert point(channel.salt, "a") != point("another", "a")
+
+
+def test_an_engine_that_takes_too_long_is_the_releases_failure(tmp_path: Path) -> None:
+    with serving(tmp_path, engine_timeout_s=1) as service:
+        service.faults(delay_ms=30_000)
+        began = time.monotonic()
+        response = service.chat()
+        assert (response.status_code, error_of(response)["code"]) == (503, "engine_failed")
+        assert 1 <= time.monotonic() - began < 15, "asked once, and not again"
+        (logged,) = until(service.inferences)
+        assert logged.status == "release_error"

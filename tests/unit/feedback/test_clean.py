@@ -28,6 +28,8 @@ def test_what_is_seen_stays(text: str) -> None:
         ("pass\u200dword\u200c", "password"),
         ("a\u200d退", "a退"),
         ("退\u200d", "退"),
+        ("退a\u200d货", "退a货"),
+        ("退\u200da货", "退a货"),
         ("hi\U000e0068\U000e0069", "hi"),
         ("a\ud800b", "ab"),
         ("cafe\u0301", "café"),

@@ -186,6 +186,29 @@ def test_a_conversation_that_passes_through_another_split_is_left_out() -> None:
     assert made.verdicts["fb-101"] == ("used", None)
 
 
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [
+        (["tested", "trained"], "split_conflict"),
+        (["tested", "unknown", "trained"], "split_conflict"),
+        (["unknown", "tested", "trained"], "split_conflict"),
+        (["unknown", "trained"], None),
+        (["trained", "trained"], None),
+        (["tested"], None),
+    ],
+)
+def test_only_earlier_questions_of_another_split_conflict(turns: list[str], reason: str | None) -> None:
+    prior = {dedupe.group_key("tested"): "test", dedupe.group_key("trained"): "train"}
+    one = row(1, messages=[{"role": "user", "content": text} for text in turns])
+    assert curate(snapshot([one], splits=prior)).verdicts["fb-1"][1] == reason
+
+
+def test_what_the_model_said_earlier_is_no_question() -> None:
+    prior = {dedupe.group_key("tested"): "test", dedupe.group_key("trained"): "train"}
+    messages = [{"role": "assistant", "content": "tested"}, {"role": "user", "content": "trained"}]
+    assert curate(snapshot([row(1, messages=messages)], splits=prior)).verdicts["fb-1"] == ("used", None)
+
+
 def test_a_group_whose_rows_are_all_left_out_has_no_split_yet() -> None:
     made = curate(snapshot([row(1), row(2, correction="?")]))
     assert len(made.new_splits) == 1
@@ -211,6 +234,11 @@ def test_test_questions_are_counted_not_rows() -> None:
     assert curate(snapshot(rows)).shortfall[0] == (
         "60 accepted corrections make 15 questions to test on (20 are needed)"
     )
+
+
+def test_how_many_more_are_needed_to_test_alone() -> None:
+    made = curate(snapshot([row(n) for n in range(30)], limits=Limits(min_train=0)))
+    assert made.shortfall[1].startswith("about 10 more")
 
 
 def grown(first: int, more: int, **fields: Any) -> Curation:
@@ -279,12 +307,39 @@ def test_a_row_as_it_is_written() -> None:
 
 def test_the_card_counts_everything() -> None:
     rows = [row(1), row(2, correction="?"), row(3, correction=None), row(4, **said("complaint 1", correction="No."))]
-    card = json.loads(curate(snapshot(rows)).card)
-    assert card["feedback"] == 4 and card["rows"] == 0
-    assert card["refused"] == {"contradiction": 2, "degenerate": 1}
-    assert card["waiting"] == {"no_correction": 1}
-    assert card["positions"] == {"feedback": {"0": 7}} and card["as_of_ms"] == 1_000
-    assert card["limits"]["author_rows"] == 20
+    rows += [row(n) for n in range(5, 8)]
+    assert json.loads(curate(snapshot(rows, incumbent="d1")).card) == {
+        "format": 1,
+        "channel": "support",
+        "as_of_ms": 1_000,
+        "positions": {"feedback": {"0": 7}},
+        "incumbent": "d1",
+        "feedback": 7,
+        "rows": 3,
+        "new": 3,
+        "splits": {"test": 1, "train": 1, "validation": 1},
+        "new_by_split": {"test": 1, "train": 1, "validation": 1},
+        "groups": 3,
+        "authors": 3,
+        "refused": {"contradiction": 2, "degenerate": 1},
+        "waiting": {"no_correction": 1},
+        "limits": {
+            "min_width": 2,
+            "max_width": 8_000,
+            "max_prompt_width": 32_000,
+            "author_rows": 20,
+            "author_share": 0.1,
+            "min_train": 20,
+            "min_test": 20,
+            "min_new_test": 10,
+        },
+    }
+
+
+def test_an_examples_id_never_changes() -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "褪色了"}]
+    made = curate(snapshot([row(1, messages=messages, correction="免费退货。")]))
+    assert made.examples[0].id == "ex-xgf48gvseg9b1bmc2cph4hbnqj"
 
 
 def test_an_example_is_the_same_whoever_says_it() -> None:

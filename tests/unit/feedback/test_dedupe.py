@@ -60,3 +60,10 @@ def test_another_system_prompt_is_another_conversation() -> None:
 
 def test_keys_are_of_their_own_kind() -> None:
     assert len({conversation_key([("user", "a")]), target_key("a"), group_key("a")}) == 3
+
+
+def test_keys_never_change() -> None:
+    """Splits and examples of datasets that exist are found by these: another value would move rows between splits."""
+    assert conversation_key([("system", "Be brief."), ("user", "褪色了")]) == "5mfpm8ndq61y402mhpez4624ph"
+    assert target_key("免费退货。") == "snjnzy93345xnwj0stqem4ddwn"
+    assert group_key("褪色了") == "dcttwjkj42f1r643z3x40z8z9r"

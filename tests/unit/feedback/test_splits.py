@@ -45,3 +45,8 @@ def test_the_order_of_groups_is_not_the_order_of_splits() -> None:
     groups = [f"{i:03}" for i in range(100)]
     tested = [group for group, split in assign(groups, {}).items() if split == "test"]
     assert 3 < sum(group < "050" for group in tested) < 22
+
+
+def test_the_same_groups_get_the_same_splits_for_ever() -> None:
+    found = assign([f"g{i}" for i in range(12)], {})
+    assert " ".join(found) == "g11 g2 g0 g3 g8 g4 g6 g5 g1 g9 g10 g7"

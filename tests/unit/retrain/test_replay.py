@@ -106,7 +106,8 @@ def test_logits_that_hidden_states_do_not_give_are_refused(tmp_path: Path) -> No
 
 def test_references_are_the_bases_own_answers_and_distributions(tmp_path: Path) -> None:
     folder = make_tiny_model(tmp_path / "model")
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     texts = ("Hi?", "A much longer question, is it?", "你好")
     prompts = [replay.Prompt(text, ({"role": "user", "content": text},)) for text in texts]
     done: list[int] = []

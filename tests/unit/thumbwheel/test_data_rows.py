@@ -63,6 +63,13 @@ def standing(store: Store, id_: str = "fb-1") -> tuple[str, str | None]:
     return row.state, row.reason
 
 
+def author(store: Store, id_: str) -> str | None:
+    with store.read() as tx:
+        row = data_rows.feedback_row(tx, id_)
+    assert row is not None
+    return row.author
+
+
 # feedback and inference meet
 
 
@@ -100,6 +107,7 @@ def test_a_thumb_without_a_correction_waits_for_one(store: Store) -> None:
 def test_what_may_not_be_learnt_from_is_refused(store: Store, changes: dict[str, Any], reason: str) -> None:
     ingest(store, inference(**changes), feedback())
     assert standing(store) == ("refused", reason)
+    assert author(store, "fb-1") == "u1"
 
 
 def test_the_same_inference_again_changes_nothing(store: Store) -> None:
@@ -122,6 +130,7 @@ def test_a_later_one_by_the_same_author_supersedes(store: Store) -> None:
     ingest(store, inference(), feedback("fb-1", at_ms=200), feedback("fb-2", at_ms=300))
     assert standing(store, "fb-1") == ("refused", "superseded")
     assert standing(store, "fb-2") == ("waiting", "no_run_yet")
+    assert author(store, "fb-1") == "u1"
 
 
 def test_receipt_decides_not_arrival_in_the_store(store: Store) -> None:
@@ -169,6 +178,7 @@ def test_what_a_dataset_holds_stays_used(store: Store) -> None:
         tx.execute(schema.feedback.update().values(state="used", reason=None, dataset="d1"))
     ingest(store, feedback("fb-2", at_ms=300))
     assert standing(store, "fb-1") == ("used", None)
+    assert author(store, "fb-1") == "u1"
     assert standing(store, "fb-2") == ("waiting", "no_run_yet")
 
 
@@ -178,6 +188,7 @@ def test_a_refusal_of_curation_stands_until_superseded(store: Store) -> None:
         tx.execute(schema.feedback.update().values(state="refused", reason="too_short"))
     ingest(store, feedback("fb-2", author="ben", at_ms=300))
     assert standing(store, "fb-1") == ("refused", "too_short")
+    assert author(store, "fb-1") == "u1"
     ingest(store, feedback("fb-3", at_ms=400))
     assert standing(store, "fb-1") == ("refused", "superseded")
 

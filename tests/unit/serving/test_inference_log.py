@@ -1,0 +1,186 @@
+"""Inferences reach the log, wait in the spool while it is away, and are counted where they fit nowhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from serving.inference_log import InferenceLog
+from thumbwheel import events
+from thumbwheel.errors import StoreUnavailable
+from thumbwheel.eventlog import Record
+from thumbwheel.events import InferenceEvent
+
+
+class Log:
+    """An event log that can be away."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, bytes]] = []
+        self.away = False
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def append(self, topic: str, records: Sequence[tuple[str, bytes]], *, durable: bool) -> None:
+        self.gate.wait()
+        assert topic == events.INFERENCE and not durable
+        if self.away:
+            raise StoreUnavailable("away")
+        self.records += records
+
+    def read(self, topic: str, partition: int, after: int, limit: int) -> list[Record]:
+        raise AssertionError("never read here")
+
+    def ends(self) -> dict[str, dict[int, int]]:
+        raise AssertionError("never asked here")
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def ids(self) -> list[str]:
+        return [key for key, _ in self.records]
+
+
+def event(number: int, answer: str | None = "fine", status: str = "ok") -> InferenceEvent:
+    return InferenceEvent(
+        id=f"chatcmpl-{number:04}",
+        tenant="t",
+        channel="c",
+        unit="u",
+        at_ms=number,
+        assigned="r",
+        role="stable",
+        served_by="r",
+        status=status,
+        messages=[{"role": "user", "content": "hi"}],
+        answer=answer,
+        finish_reason="stop",
+    )
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def started(log: Log, spool: Path, queue: int = 1000, size: int = 1 << 20) -> InferenceLog:
+    made = InferenceLog(lambda: log, spool, queue, size)
+    made.start()
+    return made
+
+
+def test_inferences_arrive_in_order_and_soon(tmp_path: Path) -> None:
+    log = Log()
+    writer = started(log, tmp_path)
+    begun = time.monotonic()
+    for number in range(100):
+        writer.put(event(number), keep_text=True)
+    until(lambda: len(log.ids) == 100)
+    assert time.monotonic() - begun < 0.5
+    writer.close()
+    assert log.ids == [f"chatcmpl-{number:04}" for number in range(100)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_faults_are_noted_and_unkept_text_goes(tmp_path: Path) -> None:
+    log = Log()
+    writer = started(log, tmp_path)
+    writer.put(event(0, answer=""), keep_text=True)
+    writer.put(event(1, answer="la " * 90), keep_text=False)
+    writer.put(event(2, answer=None, status="unavailable"), keep_text=True)
+    writer.close()
+    empty, looping, unavailable = (events.decode(value) for _, value in log.records)
+    assert isinstance(empty, InferenceEvent) and empty.flags == ["empty"] and empty.messages
+    assert isinstance(looping, InferenceEvent) and looping.flags == ["degenerate"]
+    assert looping.answer is None and looping.messages is None
+    assert isinstance(unavailable, InferenceEvent) and unavailable.flags == []
+
+
+def test_the_spool_keeps_what_the_log_cannot_take_and_drains_in_order(tmp_path: Path) -> None:
+    log = Log()
+    log.away = True
+    writer = started(log, tmp_path)
+    for number in range(50):
+        writer.put(event(number), keep_text=True)
+    until(lambda: writer.spooled > 50 * 100 and writer.queued == 0)
+    log.away = False
+    for number in range(50, 60):
+        writer.put(event(number), keep_text=True)
+    until(lambda: len(log.ids) >= 60)
+    writer.close()
+    assert log.ids == [f"chatcmpl-{number:04}" for number in range(60)]
+    assert writer.dropped == 0 and list(tmp_path.iterdir()) == []
+
+
+def test_what_fits_nowhere_is_counted(tmp_path: Path) -> None:
+    log = Log()
+    log.away = True
+    writer = started(log, tmp_path, size=2_000)
+    for number in range(100):
+        writer.put(event(number), keep_text=True)
+    until(lambda: writer.queued == 0)
+    writer.close()
+    held = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert len(held) <= 2_000
+    assert writer.dropped == 100 - held.count(b"\n") > 0
+
+
+def test_a_full_queue_drops_and_never_blocks(tmp_path: Path) -> None:
+    log = Log()
+    log.gate.clear()
+    writer = started(log, tmp_path, queue=10)
+    begun = time.monotonic()
+    for number in range(1000):
+        writer.put(event(number), keep_text=True)
+    assert time.monotonic() - begun < 1
+    log.gate.set()
+    writer.close()
+    assert len(log.ids) + writer.dropped == 1000 and writer.dropped > 0
+
+
+def test_what_a_dead_worker_left_is_adopted_but_a_living_ones_is_not(tmp_path: Path) -> None:
+    away = Log()
+    away.away = True
+    first = started(away, tmp_path)
+    for number in range(5):
+        first.put(event(number), keep_text=True)
+    until(lambda: first.spooled > 0 and first.queued == 0)
+
+    beside = Log()
+    second = started(beside, tmp_path)
+    second.put(event(9), keep_text=True)
+    until(lambda: beside.ids == ["chatcmpl-0009"])
+    second.close()
+
+    first.close()
+    (left,) = tmp_path.iterdir()
+    with left.open("ab") as file:  # a line that was being written when the worker was killed
+        file.write(b'{"type":"inference.v1","id":"chatcm')
+    after = Log()
+    third = started(after, tmp_path)
+    until(lambda: len(after.ids) == 5)
+    third.close()
+    assert after.ids == [f"chatcmpl-{number:04}" for number in range(5)]
+    assert third.dropped == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_a_log_that_cannot_be_opened_yet(tmp_path: Path) -> None:
+    log = Log()
+    attempts = []
+
+    def open_log() -> Log:
+        attempts.append(1)
+        if len(attempts) < 2:
+            raise StoreUnavailable("not yet")
+        return log
+
+    writer = InferenceLog(open_log, tmp_path, 10, 1 << 20)
+    writer.start()
+    writer.put(event(0), keep_text=True)
+    until(lambda: log.ids == ["chatcmpl-0000"])
+    writer.close()
