@@ -16,18 +16,17 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from sqlalchemy import Connection
 
 from deploy.analysis import Analysis, analyse, overdue
-from deploy.jobs import Ended, Jobs
-from deploy.processes import pause_s
+from deploy.jobs import Jobs
+from deploy.runs import WHO, Runs, lost_is_normal, move_runs, train_if_due
 from deploy.smoke import Smoke, smoke
 from thumbwheel import rollouts
 from thumbwheel.artifacts import ArtifactStore
@@ -37,39 +36,16 @@ from thumbwheel.errors import LostRace, NotFound, StoreUnavailable
 from thumbwheel.eventlog import EventLog
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.home import Home, clear_emergency, prepare, read_emergency
-from thumbwheel.ids import new_id
-from thumbwheel.records import ROLLOUT_ACTIVE, RUN_BUSY, Channel, Release, Rollout, Run
+from thumbwheel.records import ROLLOUT_ACTIVE, Channel, Release, Rollout
 from thumbwheel.settings import Settings
 from thumbwheel.store import data_rows, fleet_rows, release_rows
 from thumbwheel.store.connection import Store, generation, open_store
-from thumbwheel.trigger import should_train
 
 LEADER = "leader:controller"
 LEASE_MS, RENEW_MS = 5_000, 1_500
-LINGER_MS = 10_000  # a job whose run has ended may take so long to end itself
-ANALYSE_MS = 1_000  # how often a rollout's measurements are read
-VERBS = {"curating": "curate", "training": "train", "evaluating": "evaluate"}
-AGAIN, AGAIN_MS = 3, 5_000  # a job's status for "the engine is away": no attempt is spent
-JOBS_AT_ONCE = 1  # a second would slow both, and the answers
-WHO = "controller"
+REST_FACTOR = 10.0  # much traffic takes long to read: an analysis is followed by so many times its own length of rest
 
 log_lines = logging.getLogger("thumbwheel.controller")
-
-
-class JobRunner(Protocol):
-    """What the controller asks of `deploy.jobs.Jobs`."""
-
-    def start(self, run: str, verb: str) -> bool:
-        """See Jobs."""
-
-    def running(self) -> Mapping[str, str]:
-        """See Jobs."""
-
-    def ended(self) -> list[Ended]:
-        """See Jobs."""
-
-    def stop(self, run: str | None = None) -> None:
-        """See Jobs."""
 
 
 @dataclass
@@ -79,17 +55,12 @@ class Controller:
     settings: Settings
     home: Home
     store: Store
-    log: EventLog
-    artifacts: ArtifactStore
-    jobs: JobRunner
+    runs: Runs
     holder: str
     smoke_test: Callable[[Release], Smoke]
     leading: bool = False
     renewed_ms: int = 0
-    deaths: dict[str, Ended] = field(default_factory=dict)
-    moved_on: set[str] = field(default_factory=set)  # runs whose last job did its step
-    retry_ms: dict[str, int] = field(default_factory=dict)
-    analysed_ms: dict[str, int] = field(default_factory=dict)
+    rest_ms: dict[str, int] = field(default_factory=dict)  # rollout -> when its measurements are read again
     tests: dict[str, Future[Smoke]] = field(default_factory=dict)
     tester: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "smoke"))
 
@@ -99,26 +70,18 @@ def tick(me: Controller, now_ms: int) -> bool:
     if not _lead(me, now_ms):
         return False
     _obey_emergencies(me, now_ms)
-    _move_runs(me, now_ms)
+    move_runs(me.runs, now_ms)
     with me.store.read() as tx:
         moving = release_rows.rollouts_in(tx, ROLLOUT_ACTIVE)
         channels = release_rows.all_channels(tx)
     for rollout in moving:
-        with _lost_is_normal(rollout.id):
+        with lost_is_normal(rollout.id):
             _move_rollout(me, rollout, now_ms)
     for channel in channels:
-        with _lost_is_normal(channel.name):
+        with lost_is_normal(channel.name):
             _start_waiting(me, channel, now_ms)
-            _train_if_due(me, channel, now_ms)
+            train_if_due(me.runs, channel, now_ms)
     return True
-
-
-@contextmanager
-def _lost_is_normal(what: str) -> Iterator[None]:
-    try:
-        yield
-    except LostRace:
-        log_lines.info("%s was moved by another; looking again", what)
 
 
 def _lead(me: Controller, now_ms: int) -> bool:
@@ -130,8 +93,8 @@ def _lead(me: Controller, now_ms: int) -> bool:
     except LostRace:
         if me.leading:
             log_lines.warning("another controller leads now; stopping this one's jobs")
-            me.jobs.stop()
-            me.deaths.clear()
+            me.runs.jobs.stop()
+            me.runs.deaths.clear()
             me.leading = False
         return False
     me.renewed_ms = now_ms
@@ -164,84 +127,6 @@ def _rollout_of(tx: Connection, channel: Channel) -> Rollout | None:
     return None if channel.rollout is None else release_rows.get_rollout(tx, channel.rollout)
 
 
-# runs
-
-
-def _move_runs(me: Controller, now_ms: int) -> None:
-    me.deaths.update({ended.run: ended for ended in me.jobs.ended()})
-    for ended in list(me.deaths.values()):
-        with _lost_is_normal(ended.run):
-            _bury(me, ended, now_ms)
-    with me.store.read() as tx:
-        busy = release_rows.busy_runs(tx)
-        over = [release_rows.get_run(tx, name) for name in set(me.jobs.running()) - {run.id for run in busy}]
-    for run in over:
-        if now_ms - run.updated_ms > LINGER_MS:
-            log_lines.warning("run %s is over and its job still runs; it is stopped", run.id)
-            me.jobs.stop(run.id)
-    for run in busy:
-        if run.id not in me.jobs.running() and run.id not in me.deaths and me.retry_ms.get(run.id, 0) <= now_ms:
-            with _lost_is_normal(run.id):
-                _step_run(me, run, now_ms)
-
-
-def _bury(me: Controller, ended: Ended, now_ms: int) -> None:
-    """Take note of a job's end: its step is done, or it died and is tried again, or it died too often."""
-    with me.store.write() as tx:
-        run = release_rows.get_run(tx, ended.run)
-        _give_back(tx, run.id)
-        died = VERBS.get(run.state) == ended.verb
-        if died and ended.status == AGAIN:
-            me.retry_ms[run.id] = now_ms + AGAIN_MS
-        elif died and run.attempts >= me.settings.job_attempts:
-            reason = (
-                f"{ended.verb} ended {run.attempts} times without finishing, the last time with status {ended.status}; "
-                f"see {ended.verb}.log in the data directory's logs"
-            )
-            rollouts.finish_run(tx, run, "failed", (reason,), None, now_ms, WHO)
-        elif died:
-            release_rows.save_run(tx, replace(run, attempts=run.attempts + 1, updated_ms=now_ms))
-            me.retry_ms[run.id] = now_ms + int(1000 * pause_s(run.attempts, me.settings.engine_restart_s))
-            log_lines.warning("%s of run %s ended with status %d; starting it again", ended.verb, run.id, ended.status)
-    if not died:
-        me.moved_on.add(ended.run)
-    del me.deaths[ended.run]
-
-
-def _step_run(me: Controller, run: Run, now_ms: int) -> None:
-    if run.state == "queued":
-        with me.store.write() as tx:
-            run = release_rows.save_run(tx, replace(run, state="curating", attempts=1, updated_ms=now_ms))
-    if run.state == "training" and (run.release is not None or me.settings.upstream is not None):
-        _pass_training(me, run, now_ms)
-        return
-    if len(me.jobs.running()) >= JOBS_AT_ONCE:
-        return
-    if run.id in me.moved_on or run.attempts < 1:
-        with me.store.write() as tx:
-            _give_back(tx, run.id)
-            run = release_rows.save_run(tx, replace(run, attempts=1, updated_ms=now_ms))
-        me.moved_on.discard(run.id)
-    if me.jobs.start(run.id, VERBS[run.state]):
-        log_lines.info("%s of run %s starts (attempt %d)", VERBS[run.state], run.id, run.attempts)
-
-
-def _pass_training(me: Controller, run: Run, now_ms: int) -> None:
-    """A draft that is there already goes on to its evaluation; without the weights there is nothing to train."""
-    with me.store.write() as tx:
-        if run.release is not None:
-            release_rows.save_run(tx, replace(run, state="evaluating", attempts=1, updated_ms=now_ms))
-            return
-        reason = f"no training: the weights are not here, an upstream answers; dataset {run.dataset} is frozen"
-        rollouts.finish_run(tx, run, "failed", (reason,), None, now_ms, WHO)
-
-
-def _give_back(tx: Connection, run: str) -> None:
-    """A killed job cannot give its engine back itself."""
-    for engine in fleet_rows.all_engines(tx):
-        fleet_rows.drop_lease(tx, f"engine:{engine.id}", f"evaluate:{run}")
-
-
 # rollouts
 
 
@@ -249,9 +134,10 @@ def _move_rollout(me: Controller, rollout: Rollout, now_ms: int) -> None:
     if rollout.stage_started_ms is None:
         if rollout.state == "running":
             _smoke(me, rollout, now_ms)
-    elif now_ms - me.analysed_ms.get(rollout.id, 0) >= min(ANALYSE_MS, me.settings.controller_poll_ms):
-        me.analysed_ms[rollout.id] = now_ms
+    elif me.rest_ms.get(rollout.id, 0) <= now_ms:
+        began_s = time.monotonic()
         judge(me.store, rollout, now_ms)
+        me.rest_ms[rollout.id] = now_ms + int(1000 * (time.monotonic() - began_s) * REST_FACTOR)
 
 
 def _smoke(me: Controller, rollout: Rollout, now_ms: int) -> None:
@@ -360,42 +246,6 @@ def _waiting(tx: Connection, channel: Channel) -> tuple[Release | None, list[Rel
     return candidates[-1], candidates[:-1]
 
 
-def _train_if_due(me: Controller, channel: Channel, now_ms: int) -> None:
-    if channel.policies.train_after is None:
-        return
-    with me.store.read() as tx:
-        if not _due(tx, channel):
-            return
-    ends = me.log.ends()
-    with me.store.write() as tx:
-        if not _due(tx, channel):
-            return
-        run = Run(
-            id=new_id("run", now_ms),
-            channel=channel.name,
-            state="queued",
-            positions={topic: {str(part): at for part, at in parts.items()} for topic, parts in ends.items()},
-            dataset=None,
-            release=None,
-            report=None,
-            reasons=(),
-            progress={},
-            requested_by="trigger",
-            attempts=0,
-            created_ms=now_ms,
-            updated_ms=now_ms,
-            version=1,
-        )
-        release_rows.insert_run(tx, run)
-        fleet_rows.record(tx, now_ms, WHO, "start_run", run.id, None, {"train_after": channel.policies.train_after})
-    log_lines.info("run %s of %s starts: train_after is reached", run.id, channel.name)
-
-
-def _due(tx: Connection, channel: Channel) -> bool:
-    busy = any(run.state in RUN_BUSY for run in release_rows.runs_of(tx, channel.name))
-    return should_train(channel.policies, data_rows.train_due(tx, channel.name), busy)
-
-
 # the process
 
 
@@ -415,9 +265,7 @@ def make_controller(settings: Settings, home: Home, store: Store, log: EventLog)
         settings=settings,
         home=home,
         store=store,
-        log=log,
-        artifacts=artifacts,
-        jobs=Jobs(home, os.environ),
+        runs=Runs(settings, store, log, Jobs(home, os.environ)),
         holder=f"controller-{os.getpid()}-{os.urandom(4).hex()}",
         smoke_test=test,
     )
@@ -437,7 +285,7 @@ def run(argv: list[str]) -> int:
     try:
         control(me, system_clock, done)
     finally:
-        me.jobs.stop()
+        me.runs.jobs.stop()
         me.tester.shutdown(wait=False, cancel_futures=True)
         _resign(me)
         log.close()

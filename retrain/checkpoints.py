@@ -60,11 +60,11 @@ def is_finished(state: Mapping[str, Any]) -> bool:
 
 
 def by_epoch(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """Mean loss, cross-entropy and KL of each epoch's steps, and the validation loss after it, in nats a token."""
+    """Mean loss, cross-entropy and KL of each epoch's steps, and those of validation after it, in nats a token."""
     epochs: dict[int, dict[str, list[float]]] = {}
     for entry in history:
         figures = epochs.setdefault(math.ceil(entry["epoch"] - 1e-9), {})
-        for key in ("loss", "ce", "kl", "eval_loss"):
+        for key in ("loss", "ce", "kl", "eval_loss", "eval_ce", "eval_kl"):
             if key in entry:
                 figures.setdefault(key.replace("eval_", "validation_"), []).append(entry[key])
     return [

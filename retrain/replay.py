@@ -28,6 +28,7 @@ from retrain.rows import Message, Row, prompt_tokens
 from thumbwheel.errors import JobError
 
 FORMAT = "2"
+CONTRAST = "contrast-"  # what a contrast row's id begins with
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def contrasts(rows: Sequence[Row], systems: Sequence[str], limit: int, seed: int
         return ()
     chosen = random.Random(f"contrast {seed}").sample(range(len(rows)), min(limit, len(rows)))
     return tuple(
-        Prompt(f"contrast-{rows[index].id}", _under(rows[index].messages, others[turn % len(others)]))
+        Prompt(f"{CONTRAST}{rows[index].id}", _under(rows[index].messages, others[turn % len(others)]))
         for turn, index in enumerate(sorted(chosen))
     )
 
@@ -94,6 +95,12 @@ def system_of(row: Row) -> str | None:
 def _under(messages: Sequence[Message], system: str | None) -> tuple[Message, ...]:
     turns = tuple(message for message in messages if message["role"] != "system")
     return turns if system is None else ({"role": "system", "content": system}, *turns)
+
+
+def held_out(references: Sequence[Reference], count: int, seed: int) -> tuple[int, ...]:
+    """The places of `count` replay rows that are kept for validation: at most a quarter of them, no contrast row."""
+    general = [place for place, one in enumerate(references) if not one.id.startswith(CONTRAST)]
+    return tuple(sorted(random.Random(f"held out {seed}").sample(general, min(count, len(general) // 4))))
 
 
 def drawn(size: int, count: int, epoch: int, seed: int) -> tuple[int, ...]:

@@ -65,10 +65,11 @@ def _studentised(sample: np.ndarray, confidence: float, seed: int) -> tuple[floa
     drawn = sample[np.random.default_rng(seed).integers(0, n, (RESAMPLES, n))]
     errors = drawn.std(axis=1, ddof=1) / math.sqrt(n)
     distances = drawn.mean(axis=1) - sample.mean()
-    # A resample of one value repeated has no spread of its own; it stands for an infinite distance to its side.
-    flat = errors <= 1e-12
-    ratios = np.where(flat, np.copysign(np.inf, distances), distances / np.where(flat, 1.0, errors))
-    low, high = np.quantile(ratios, [1 - confidence, confidence], method="inverted_cdf")
+    # A resample of one value repeated, as scores of 0 and 1 give, has no spread of its own: it is lent the sample's.
+    usual = sample.std(ddof=1) / math.sqrt(n)
+    low, high = np.quantile(
+        distances / np.where(errors <= 1e-12, usual, errors), [1 - confidence, confidence], method="inverted_cdf"
+    )
     return float(low), float(high)
 
 

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from deploy.controller import LEASE_MS, VERBS, Controller, tick
+from deploy.controller import LEASE_MS, Controller, tick
 from deploy.jobs import Ended
+from deploy.runs import VERBS, Runs
 from deploy.smoke import Smoke
 from thumbwheel import rollouts
-from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import FeedbackEvent, InferenceEvent
@@ -73,9 +73,7 @@ def world(tmp_path):
         settings=settings,
         home=home,
         store=store,
-        log=log,
-        artifacts=ArtifactStore(home.artifacts),
-        jobs=ScriptedJobs(),
+        runs=Runs(settings, store, log, ScriptedJobs()),
         holder="controller-a",
         smoke_test=lambda release: smokes[0],
         tester=Inline(),
@@ -83,10 +81,16 @@ def world(tmp_path):
     with store.write() as tx:
         fleet_rows.put_engine(tx, Engine("engine-0", "default", "vllm", "/none", "base", "inc-1", "ready"))
         rollouts.create_channel(tx, "support", Policies(stages=STAGES), "tiny", "default", T0, "test")
-    world = SimpleNamespace(me=me, store=store, log=log, home=home, jobs=me.jobs, smokes=smokes, now=T0, seen=0)
+    world = SimpleNamespace(me=me, store=store, log=log, home=home, jobs=me.runs.jobs, smokes=smokes, now=T0, seen=0)
     yield world
     log.close()
     store.close()
+
+
+def another(world):
+    """A second controller on the same store."""
+    runs = Runs(world.me.settings, world.store, world.log, ScriptedJobs())
+    return replace(world.me, holder="controller-b", runs=runs, leading=False)
 
 
 def turn(world, ms=1_000):
@@ -170,19 +174,19 @@ def users(count, mark="u"):
 
 
 def test_one_leads_and_another_waits_for_its_lease(world):
-    other = replace(world.me, holder="controller-b", jobs=ScriptedJobs(), leading=False)
+    other = another(world)
     assert turn(world)
     a_run(world)
-    assert not tick(other, world.now + 100) and other.jobs.starts == []
+    assert not tick(other, world.now + 100) and other.runs.jobs.starts == []
     assert tick(other, world.now + LEASE_MS + 1)
-    assert other.jobs.starts == ["curate"]
+    assert other.runs.jobs.starts == ["curate"]
 
 
 def test_who_has_lost_the_lead_stops_its_jobs(world):
     a_run(world)
     turn(world)
     assert world.jobs.running() == {"run-1": "curate"}
-    other = replace(world.me, holder="controller-b", jobs=ScriptedJobs(), leading=False)
+    other = another(world)
     assert tick(other, world.now + LEASE_MS + 1)
     assert not turn(world, LEASE_MS + 2)
     assert world.jobs.running() == {}
@@ -192,12 +196,11 @@ def test_a_store_that_is_away_is_raised_and_nothing_is_lost(world):
     a_run(world)
     turn(world)
     world.jobs.end("run-1", -9)
-    real = world.me.store
     locked = open_store(world.home.store, busy_ms=1)
-    world.me.store = locked
-    with real.write(), pytest.raises(StoreUnavailable):
+    world.me.store = world.me.runs.store = locked
+    with world.store.write(), pytest.raises(StoreUnavailable):
         turn(world, 2_000)
-    world.me.store = real
+    world.me.store = world.me.runs.store = world.store
     turn(world)
     assert run_row(world).attempts == 2
     locked.close()
@@ -249,9 +252,9 @@ def test_a_controllers_own_death_spends_no_attempt(world):
     a_run(world)
     turn(world)
     world.jobs.now.clear()  # they died with the controller
-    fresh = replace(world.me, holder="controller-b", jobs=ScriptedJobs(), leading=False)
+    fresh = another(world)
     assert tick(fresh, world.now + LEASE_MS + 1)
-    assert fresh.jobs.starts == ["curate"] and run_row(world).attempts == 1
+    assert fresh.runs.jobs.starts == ["curate"] and run_row(world).attempts == 1
 
 
 def test_a_job_that_another_controller_still_runs_is_waited_for(world):
@@ -290,7 +293,7 @@ def test_a_draft_that_is_there_already_is_not_trained_again(world):
 
 
 def test_without_weights_the_dataset_is_frozen_and_the_run_says_so(world):
-    world.me.settings = replace(world.me.settings, upstream="http://127.0.0.1:9")
+    world.me.runs.settings = replace(world.me.settings, upstream="http://127.0.0.1:9")
     a_run(world, state="training", dataset="d" * 64)
     turn(world)
     assert run_row(world).state == "failed"

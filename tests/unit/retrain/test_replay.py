@@ -51,6 +51,17 @@ def test_contrasts_depend_on_the_seed_alone() -> None:
     assert first == again != other
 
 
+def test_rows_held_out_for_validation_are_replay_rows() -> None:
+    ids = [*(f"replay-{number}" for number in range(20)), *(f"{replay.CONTRAST}{number}" for number in range(9))]
+    references = [replay.Reference(name, (1,), (2,), torch.zeros(1, 4)) for name in ids]
+    held = replay.held_out(references, 3, seed=0)
+    assert len(set(held)) == 3
+    assert all(place < 20 for place in held)
+    assert replay.held_out(references, 3, seed=0) == held
+    assert len(replay.held_out(references, 24, seed=0)) == 5  # no more than a quarter
+    assert replay.held_out([], 24, seed=0) == ()
+
+
 @given(st.integers(1, 50), st.integers(1, 60), st.integers(0, 5))
 def test_every_row_is_drawn_as_often_as_any_other(size: int, count: int, seed: int) -> None:
     seen = Counter(row for epoch in range(size) for row in replay.drawn(size, count, epoch, seed))

@@ -106,12 +106,19 @@ def test_a_run_leaves_an_adapter_that_learnt_and_its_figures(
 ) -> None:
     assert run(dataset, model, tmp_path, config) == 0
     figures = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert figures["rows"] == {"train": 32, "validation": 4, "too_long": 0, "replay": 20, "contrast": 16}
+    assert figures["rows"] == {
+        "train": 32,
+        "validation": 4,
+        "too_long": 0,
+        "replay": 15,
+        "replay_validation": 5,
+        "contrast": 16,
+    }
     losses = [epoch["validation_loss"] for epoch in figures["epochs"]]
     assert [epoch["epoch"] for epoch in figures["epochs"]] == [1, 2, 3]
     assert losses[-1] < losses[0]
     assert figures["checkpoint"]["validation_loss"] == min(losses)
-    assert all(0 <= epoch["kl"] < 1 for epoch in figures["epochs"])
+    assert all(0 <= epoch["kl"] < 1 and 0 < epoch["validation_kl"] < 1 for epoch in figures["epochs"])
 
     progress = json.loads((tmp_path / "work" / "progress.json").read_text())
     assert (progress["stage"], progress["step"], progress["steps"]) == ("done", 15, 15)

@@ -59,6 +59,13 @@ def test_one_value_bounds_nothing_and_equal_values_bound_themselves() -> None:
         mean_interval([], 0.975)
 
 
+def test_nearly_equal_scores_are_still_bounded() -> None:
+    kept = mean_interval([1.0] * 31 + [0.25], 0.975)
+    assert 0.5 < kept.lower < kept.mean < kept.upper < 1.5
+    lost = mean_interval([-1.0] * 30 + [0.0, 0.0], 0.975)
+    assert lost.upper < 0
+
+
 def test_alike_wordings_count_once() -> None:
     assert group_means([1.0, 3.0, 10.0], ["a", "a", "b"]) == [2.0, 10.0]
 

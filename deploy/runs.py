@@ -1,0 +1,186 @@
+"""Moves runs: each state has its job, a job that dies is started again, one that dies too often fails its run.
+
+What is remembered here between calls may be lost at any time: the next controller reads the store and goes on. A job
+that died with its controller has spent no attempt. It knows nothing of what a job does but its exit status.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from deploy.jobs import Ended
+from deploy.processes import pause_s
+from thumbwheel import rollouts
+from thumbwheel.errors import LostRace
+from thumbwheel.eventlog import EventLog
+from thumbwheel.ids import new_id
+from thumbwheel.records import RUN_BUSY, Channel, Run
+from thumbwheel.settings import Settings
+from thumbwheel.store import data_rows, fleet_rows, release_rows
+from thumbwheel.store.connection import Store
+from thumbwheel.trigger import should_train
+
+VERBS = {"curating": "curate", "training": "train", "evaluating": "evaluate"}
+AGAIN, AGAIN_MS = 3, 5_000  # a job's status for "the engine is away": no attempt is spent
+JOBS_AT_ONCE = 1  # a second would slow both, and the answers
+LINGER_MS = 10_000  # a job whose run has ended may take so long to end itself
+WHO = "controller"
+
+log_lines = logging.getLogger("thumbwheel.controller")
+
+
+class JobRunner(Protocol):
+    """What the controller asks of `deploy.jobs.Jobs`."""
+
+    def start(self, run: str, verb: str) -> bool:
+        """See Jobs."""
+
+    def running(self) -> Mapping[str, str]:
+        """See Jobs."""
+
+    def ended(self) -> list[Ended]:
+        """See Jobs."""
+
+    def stop(self, run: str | None = None) -> None:
+        """See Jobs."""
+
+
+@dataclass
+class Runs:
+    """What moving runs takes, and what is remembered of their jobs."""
+
+    settings: Settings
+    store: Store
+    log: EventLog
+    jobs: JobRunner
+    deaths: dict[str, Ended] = field(default_factory=dict)  # noticed, and not yet written down
+    moved_on: set[str] = field(default_factory=set)  # runs whose last job did its step
+    retry_ms: dict[str, int] = field(default_factory=dict)
+
+
+@contextmanager
+def lost_is_normal(what: str) -> Iterator[None]:
+    """Whoever moved a thing first has won it; look again at the next tick."""
+    try:
+        yield
+    except LostRace:
+        log_lines.info("%s was moved by another; looking again", what)
+
+
+def move_runs(me: Runs, now_ms: int) -> None:
+    """Start, restart and bury jobs as the runs' states ask for. Raises StoreUnavailable, with nothing lost."""
+    me.deaths.update({ended.run: ended for ended in me.jobs.ended()})
+    for ended in list(me.deaths.values()):
+        with lost_is_normal(ended.run):
+            _bury(me, ended, now_ms)
+    with me.store.read() as tx:
+        busy = release_rows.busy_runs(tx)
+        over = [release_rows.get_run(tx, name) for name in set(me.jobs.running()) - {run.id for run in busy}]
+    for run in over:
+        if now_ms - run.updated_ms > LINGER_MS:
+            log_lines.warning("run %s is over and its job still runs; it is stopped", run.id)
+            me.jobs.stop(run.id)
+    for run in busy:
+        if run.id not in me.jobs.running() and run.id not in me.deaths and me.retry_ms.get(run.id, 0) <= now_ms:
+            with lost_is_normal(run.id):
+                _step_run(me, run, now_ms)
+
+
+def _bury(me: Runs, ended: Ended, now_ms: int) -> None:
+    """Take note of a job's end: its step is done, or it died and is tried again, or it died too often."""
+    with me.store.write() as tx:
+        run = release_rows.get_run(tx, ended.run)
+        _give_back(tx, run.id)
+        died = VERBS.get(run.state) == ended.verb
+        if died and ended.status == AGAIN:
+            me.retry_ms[run.id] = now_ms + AGAIN_MS
+        elif died and run.attempts >= me.settings.job_attempts:
+            reason = (
+                f"{ended.verb} ended {run.attempts} times without finishing, the last time with status {ended.status}; "
+                f"see {ended.verb}.log in the data directory's logs"
+            )
+            rollouts.finish_run(tx, run, "failed", (reason,), None, now_ms, WHO)
+        elif died:
+            release_rows.save_run(tx, replace(run, attempts=run.attempts + 1, updated_ms=now_ms))
+            me.retry_ms[run.id] = now_ms + int(1000 * pause_s(run.attempts, me.settings.engine_restart_s))
+            log_lines.warning("%s of run %s ended with status %d; starting it again", ended.verb, run.id, ended.status)
+    if not died:
+        me.moved_on.add(ended.run)
+    del me.deaths[ended.run]
+
+
+def _step_run(me: Runs, run: Run, now_ms: int) -> None:
+    if run.state == "queued":
+        with me.store.write() as tx:
+            run = release_rows.save_run(tx, replace(run, state="curating", attempts=1, updated_ms=now_ms))
+    if run.state == "training" and (run.release is not None or me.settings.upstream is not None):
+        _pass_training(me, run, now_ms)
+        return
+    if len(me.jobs.running()) >= JOBS_AT_ONCE:
+        return
+    if run.id in me.moved_on or run.attempts < 1:
+        with me.store.write() as tx:
+            _give_back(tx, run.id)
+            run = release_rows.save_run(tx, replace(run, attempts=1, updated_ms=now_ms))
+        me.moved_on.discard(run.id)
+    if me.jobs.start(run.id, VERBS[run.state]):
+        log_lines.info("%s of run %s starts (attempt %d)", VERBS[run.state], run.id, run.attempts)
+
+
+def _pass_training(me: Runs, run: Run, now_ms: int) -> None:
+    """A draft that is there already goes on to its evaluation; without the weights there is nothing to train."""
+    with me.store.write() as tx:
+        if run.release is not None:
+            release_rows.save_run(tx, replace(run, state="evaluating", attempts=1, updated_ms=now_ms))
+            return
+        reason = f"no training: the weights are not here, an upstream answers; dataset {run.dataset} is frozen"
+        rollouts.finish_run(tx, run, "failed", (reason,), None, now_ms, WHO)
+
+
+def _give_back(tx: Connection, run: str) -> None:
+    """A killed job cannot give its engine back itself."""
+    for engine in fleet_rows.all_engines(tx):
+        fleet_rows.drop_lease(tx, f"engine:{engine.id}", f"evaluate:{run}")
+
+
+def train_if_due(me: Runs, channel: Channel, now_ms: int) -> None:
+    """Ask for a run where the channel's `train_after` is reached. Raises StoreUnavailable."""
+    if channel.policies.train_after is None:
+        return
+    with me.store.read() as tx:
+        if not _due(tx, channel):
+            return
+    ends = me.log.ends()
+    with me.store.write() as tx:
+        if not _due(tx, channel):
+            return
+        run = Run(
+            id=new_id("run", now_ms),
+            channel=channel.name,
+            state="queued",
+            positions={topic: {str(part): at for part, at in parts.items()} for topic, parts in ends.items()},
+            dataset=None,
+            release=None,
+            report=None,
+            reasons=(),
+            progress={},
+            requested_by="trigger",
+            attempts=0,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+            version=1,
+        )
+        release_rows.insert_run(tx, run)
+        fleet_rows.record(tx, now_ms, WHO, "start_run", run.id, None, {"train_after": channel.policies.train_after})
+    log_lines.info("run %s of %s starts: train_after is reached", run.id, channel.name)
+
+
+def _due(tx: Connection, channel: Channel) -> bool:
+    busy = any(run.state in RUN_BUSY for run in release_rows.runs_of(tx, channel.name))
+    return should_train(channel.policies, data_rows.train_due(tx, channel.name), busy)
