@@ -20,6 +20,7 @@ LATER = {
 LATER_KEYS = ("clean",)
 STAGE_KEYS = ("weight", "min_units", "min_requests", "deadline_s")
 MAX_SCORERS, MAX_STAGES = 16, 20
+MOST = 1_000_000_000  # of corrections, units, requests or seconds that a policy can wait for
 
 
 def check_name(name: str) -> str:
@@ -59,8 +60,8 @@ def _value(key: str, value: object) -> Any:
             raise InvalidRequest(f"`{key}` is true or false.", param=key)
         return value
     if key == "train_after":
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InvalidRequest("`train_after` is a whole number of corrections, or null.", param=key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST):
+            raise InvalidRequest(f"`train_after` is a whole number of corrections, 1 to {MOST}, or null.", param=key)
         return value
     if key == "scorers":
         if not isinstance(value, list) or len(value) > MAX_SCORERS:
@@ -93,8 +94,8 @@ def _stage(raw: object) -> Stage:
                 f"`{key}` is no key of a stage. Known: {', '.join(STAGE_KEYS)}.", param=f"stages.{key}"
             )
     for key, value in raw.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise InvalidRequest(f"`{key}` of a stage is a number of at least 0.", param=f"stages.{key}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
+            raise InvalidRequest(f"`{key}` of a stage is a number from 0 to {MOST}.", param=f"stages.{key}")
         if key.startswith("min_") and value != int(value):
             raise InvalidRequest(f"`{key}` of a stage is a whole number.", param=f"stages.{key}")
     if not 0 < raw["weight"] <= 100:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,9 @@ class Scorer:
 
 def parse_scorer(raw: object) -> Scorer:
     """The scorer in `raw`. Raises InvalidRequest naming what is wrong with it."""
-    if not isinstance(raw, Mapping) or raw.get("kind") not in KINDS:
+    kind = raw.get("kind") if isinstance(raw, Mapping) else None
+    if not isinstance(raw, Mapping) or not isinstance(kind, str) or kind not in KINDS:
         raise InvalidRequest(f"A scorer is an object whose `kind` is one of {', '.join(KINDS)}.", param="scorers")
-    kind = str(raw["kind"])
     for key in raw:
         if key != "kind" and key not in KINDS[kind]:
             raise InvalidRequest(f"`{key}` is no key of a {kind} scorer.", param=f"scorers.{key}")
@@ -71,8 +71,10 @@ def _pattern(kind: str, raw: object) -> re.Pattern[str]:
         raise InvalidRequest(f"`pattern` is a string of at most {MAX_PATTERN} characters.", param="scorers.pattern")
     try:
         pattern = re.compile(raw)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise InvalidRequest(f"`pattern` is no regular expression: {error}.", param="scorers.pattern") from error
+    except RecursionError as error:
+        raise InvalidRequest("`pattern` is nested too deeply.", param="scorers.pattern") from error
     if kind == "label" and pattern.groups != 1:
         raise InvalidRequest("A label's `pattern` has exactly one group.", param="scorers.pattern")
     return pattern
@@ -81,6 +83,9 @@ def _pattern(kind: str, raw: object) -> re.Pattern[str]:
 def _schema(raw: object) -> Mapping[str, Any]:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
 
     if not isinstance(raw, Mapping):
         raise InvalidRequest("`schema` is a JSON Schema object.", param="scorers.schema")
@@ -88,14 +93,44 @@ def _schema(raw: object) -> Mapping[str, Any]:
         Draft202012Validator.check_schema(dict(raw))
     except SchemaError as error:
         raise InvalidRequest(f"`schema` is no JSON Schema: {error.message}.", param="scorers.schema") from error
+    # An unknown reference would be fetched, or would end the evaluation that first meets it.
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(raw)).resolver()
+    for reference in _references(raw):
+        try:
+            found = resolver.lookup(reference).contents
+        except Unresolvable:
+            found = None
+        if not isinstance(found, Mapping | bool):
+            raise InvalidRequest(
+                f"`schema` refers to {reference[:200]!r}, which is no schema that it holds itself.",
+                param="scorers.schema",
+            )
     return raw
+
+
+def _references(part: object) -> Iterator[str]:
+    if isinstance(part, list):
+        for item in part:
+            yield from _references(item)
+    elif isinstance(part, Mapping):
+        for key, value in part.items():
+            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
+                yield value
+            else:
+                yield from _references(value)
 
 
 def _fits(schema: Mapping[str, Any], answer: str) -> float:
     from jsonschema import Draft202012Validator
+    from referencing import Registry
 
     try:
         value = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return 0.0
-    return 1.0 if Draft202012Validator(dict(schema)).is_valid(value) else 0.0
+    # A registry of its own: the default one fetches what a schema refers to.
+    validator = Draft202012Validator(dict(schema), registry=Registry())
+    try:
+        return 1.0 if validator.is_valid(value) else 0.0
+    except RecursionError:  # a schema that refers to itself without end fits nothing
+        return 0.0

@@ -53,7 +53,7 @@ def test_a_draft_that_learnt_passes_every_check() -> None:
         # shuffled corrections: the form is learnt, which answer belongs to which question is not
         ({"contrast": Interval(-0.01, -0.05, 0.03, 26)}, {"contrast": INSUFFICIENT}),
         ({"contrast": Interval(-0.2, -0.3, -0.1, 26)}, {"contrast": FAIL}),
-        ({"contrast": Interval(0.2, 0.05, 0.35, 26)}, {"contrast": INSUFFICIENT}),
+        ({"contrast": Interval(0.2, 0.01, 0.35, 26)}, {"contrast": INSUFFICIENT}),
         ({"contrast": None}, {"contrast": INSUFFICIENT}),
         ({"contrast_units": 9.9}, {"contrast": INSUFFICIENT}),
         ({"gain": Interval(0.2, 0.04, 0.4, 26)}, {"gain": INSUFFICIENT}),

@@ -16,6 +16,9 @@ LABEL = parse_scorer({"kind": "label", "pattern": r"类别：(\S+)"})
         ({"kind": "json_schema", "schema": {"type": "object", "required": ["a"]}}, '{"a": 1}', None, 1.0),
         ({"kind": "json_schema", "schema": {"type": "object", "required": ["a"]}}, '{"b": 1}', None, 0.0),
         ({"kind": "json_schema", "schema": {"type": "object"}}, "no json", None, 0.0),
+        ({"kind": "json_schema", "schema": {"type": "object"}}, "[" * 100_000, None, 0.0),
+        ({"kind": "json_schema", "schema": {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}}}, "{}", None, 1.0),
+        ({"kind": "json_schema", "schema": {"$ref": "#"}}, "{}", None, 0.0),
         ({"kind": "chrf"}, "完全一样的回答", "完全一样的回答", 1.0),
     ],
 )
