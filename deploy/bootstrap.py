@@ -1,7 +1,7 @@
 """Makes the virtual environment and the base model: `python3.11 deploy/bootstrap.py`, which `make setup` calls.
 
 Standard library only, since it runs before anything is installed. Every package comes by hash from locks/. torch is
-apart: first its CPU build, wherever pip is set up to find it; then the index that THUMBWHEEL_TORCH_INDEX names, asked for
+apart: first its CPU build, wherever pip finds it; then the index that THUMBWHEEL_TORCH_INDEX names, asked for
 this one package only; then plain torch with its CUDA libraries, which works on a CPU too and takes 5 GB.
 Nothing is done twice: a stamp in the environment holds the sums of what it was made from.
 """

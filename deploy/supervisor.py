@@ -94,7 +94,7 @@ def check(settings: Settings, home: Home) -> tuple[Settings, dict[str, socket.so
         try:
             listeners[name] = listen(settings.host, key, getattr(settings, key), before.get(name, USUAL[key]))
         except SettingsError as error:
-            problems += error.problems
+            problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         for listener in listeners.values():
             listener.close()

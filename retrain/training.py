@@ -86,7 +86,8 @@ def _run_recipe(job: Job, dataset: Path, out: Path) -> None:
         "--model",
         str(model_directory(job.settings)),
     ]
-    command += ["--out", str(out), "--work", str(work)]
+    # What the base says to the replay prompts is the same for every run of this home.
+    command += ["--out", str(out), "--work", str(work), "--cache", str(job.home.root / "cache" / "replay")]
     if job.settings.recipe_config is not None:
         command += ["--config", str(Path(job.settings.recipe_config).resolve())]
     errors = job.folder / "recipe.err"

@@ -46,7 +46,7 @@ from thumbwheel.errors import (
     Unavailable,
 )
 from thumbwheel.events import InferenceEvent
-from thumbwheel.ids import feedback_token, mint_inference_id
+from thumbwheel.ids import feedback_token, mint_inference_id, new_id
 from thumbwheel.records import Channel, Key, Release, Variant
 from thumbwheel.routing import assign
 
@@ -129,8 +129,9 @@ class Chat:
             return
         except ThumbwheelError as error:
             told = as_request_error(error)
-            named = [] if request_id is None else [(b"x-request-id", request_id.encode())]
-            await send_json(send, told.status, told.body(), [*error_headers(told), *named])
+            named = request_id or new_id("req", self._parts.clock())
+            headers = [*error_headers(told), (b"x-request-id", named.encode())]
+            await send_json(send, told.status, told.body(), headers)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str | None) -> None:
         began = time.monotonic()

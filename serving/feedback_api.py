@@ -219,16 +219,20 @@ async def _entitled(parts: Parts, request: Request) -> tuple[Said, InferenceId, 
 
 
 async def _seen(parts: Parts, feedback: str) -> tuple[Feedback, dict[str, Any]]:
-    """The feedback as the store has it; waits a moment for the consumer. Raises NotFound, Unavailable."""
+    """The feedback as the store has it; waits a moment for the consumer. Raises NotFound, Unavailable.
+
+    What was acknowledged before counts, so that an author's second word is seen to have superseded the first.
+    """
     deadline = time.monotonic() + INGEST_WAIT_S
     ends = await asyncio.to_thread(lambda: parts.read_log().ends())
     while True:
         row, view, caught_up = await asyncio.to_thread(_look, parts, feedback, ends)
-        if row is not None and view is not None:
+        late = time.monotonic() > deadline
+        if row is not None and view is not None and (caught_up or late):
             return row, view
         if caught_up:
             raise NotFound("No feedback has this id.", code="feedback_not_found")
-        if time.monotonic() > deadline:
+        if late:
             raise Unavailable("This may not have reached the store yet. Try again.", code="not_yet", retry_after=2)
         await asyncio.sleep(INGEST_POLL_S)
 

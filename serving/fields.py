@@ -1,8 +1,9 @@
 """The request fields that are taken, with their limits: pure checks, one table for chat and one for completions.
 
-A field is one of: OpenAI's and honoured by the engine (passed on), OpenAI's and ours to honour (kept here), the
-engine's own extension (for keys with the right `extensions`), a later version's, or unknown. The last two are refused
-by name. Deeper meaning (a JSON schema, a tool's parameters) is the engine's to check.
+A field is one of: OpenAI's and honoured by the engine (passed on), OpenAI's and ours to honour (kept here), OpenAI's
+and honoured by neither (taken only with the value that asks for nothing), the engine's own extension (for keys with the
+right `extensions`), a later version's, or unknown. The last two are refused by name; in the others null is as good as
+absent. Deeper meaning (a JSON schema, a tool's parameters) is the engine's to check.
 """
 
 from __future__ import annotations
@@ -199,6 +200,16 @@ CHAT_EXTENSIONS: Mapping[str, Check] = {
     "include_reasoning": _boolean,
 }
 LATER = ("thumbwheel",)
+# OpenAI's, but no engine's: the value that asks for nothing.
+CHAT_UNHONOURED: Mapping[str, object] = {
+    "audio": None,
+    "function_call": None,
+    "functions": None,
+    "prediction": None,
+    "verbosity": "medium",
+    "web_search_options": None,
+}
+COMPLETIONS_UNHONOURED: Mapping[str, object] = {"best_of": 1}
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
@@ -210,15 +221,19 @@ def accept(body: Mapping[str, Any], chat: bool, key: Key) -> dict[str, Any]:
     """The fields to pass on, without `model`. Raises InvalidRequest or Forbidden, naming the field."""
     honoured = CHAT if chat else COMPLETIONS
     extensions = CHAT_EXTENSIONS if chat else EXTENSIONS
+    unhonoured = CHAT_UNHONOURED if chat else COMPLETIONS_UNHONOURED
     passed: dict[str, Any] = {}
     for name, value in body.items():
+        if name in unhonoured:
+            _ask_for_nothing(name, value, unhonoured[name])
+            continue
         check = honoured.get(name) or KEPT.get(name) or extensions.get(name)
         if check is None:
             raise _unknown(name)
-        if name not in honoured and name not in KEPT:
-            need_right(key, "extensions", name)
         if value is None:
             continue
+        if name not in honoured and name not in KEPT:
+            need_right(key, "extensions", name)
         check(name, value)
         if name not in KEPT and name != "model":
             passed[name] = value
@@ -227,6 +242,13 @@ def accept(body: Mapping[str, Any], chat: bool, key: Key) -> dict[str, Any]:
     elif "prompt" not in passed:
         raise InvalidRequest("`prompt` is missing.", param="prompt", code="missing_field")
     return passed
+
+
+def _ask_for_nothing(name: str, value: object, nothing: object) -> None:
+    if value is not None and value != nothing:
+        raise InvalidRequest(
+            f"`{name}` is not supported by the engines here; leave it out.", param=name, code="unsupported_field"
+        )
 
 
 def _unknown(name: str) -> InvalidRequest:
@@ -255,7 +277,8 @@ def _message(where: str, message: dict[str, Any]) -> dict[str, Any]:
         elif name not in MESSAGE_KEYS:
             shown = f"{where}.{name[:64]}"
             raise InvalidRequest(f"`{shown}` is no field of a message.", param=shown, code="unknown_field")
-        if value is not None:
+        # Engines send an empty list of calls; sent back, some templates and servers take it for a call.
+        if value is not None and (name, value) != ("tool_calls", []):
             kept[name] = value
     _content(where, message)
     return kept

@@ -8,7 +8,6 @@ is away it goes on with the last picture it has, and the emergency file still st
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -98,7 +97,7 @@ class Watch:
     def _read(self, before: Snapshot) -> tuple[Snapshot, bool]:
         try:
             stopped = frozenset(read_emergency(self._home))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, StoreUnavailable) as error:
             log.error("the emergency file cannot be read: %s", error)
             stopped = before.stopped
         try:

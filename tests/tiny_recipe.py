@@ -88,6 +88,7 @@ def main(argv: list[str]) -> int:
     for name in ("--dataset", "--model", "--out", "--work"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--config", type=Path)
+    parser.add_argument("--cache", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args(argv)
     flags.work.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -20,18 +21,24 @@ class NotRunning(ThumbwheelError):
 def endpoints(home: Home) -> dict[str, str]:
     """Where the service listens. Raises NotRunning."""
     try:
-        found: dict[str, str] = json.loads(home.endpoints.read_text())
-    except FileNotFoundError:
+        found = json.loads(home.endpoints.read_text())
+        return {"api": found["api"], "admin": found["admin"]}
+    except OSError:
         raise NotRunning(
             f"no service is running from {home.root}. Start it with `thumbwheel up`, or name another --home."
         ) from None
-    return found
+    except (ValueError, LookupError, TypeError):
+        raise NotRunning(f"{home.endpoints} is damaged. `thumbwheel up` writes it anew.") from None
 
 
 def call(home: Home, method: str, path: str, body: object | None = None) -> Any:
     """One request to the admin API; `path` begins with /admin/v1. Raises NotRunning, or the API's own RequestError."""
-    url = endpoints(home)["admin"] + path
-    key = (home.keys / "admin.key").read_text().strip()
+    url = endpoints(home)["admin"] + quote(path)
+    file = home.keys / "admin.key"
+    try:
+        key = file.read_text().strip()
+    except OSError as unreadable:
+        raise NotRunning(f"the administrator's key cannot be read from {file} ({unreadable.strerror}).") from None
     try:
         response = httpx.request(
             method, url, json=body, headers={"authorization": f"Bearer {key}"}, timeout=TIMEOUT_S, trust_env=False

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from thumbwheel.errors import SettingsError, ThumbwheelError
+from thumbwheel.errors import SettingsError, StoreUnavailable, ThumbwheelError
 from thumbwheel.settings import Settings, read_settings
 
 GROUP = "thumbwheel.verbs"
@@ -50,6 +50,9 @@ def main(argv: list[str] | None = None) -> int:
         for key, held, right in error.problems:
             print(f"  {key} {held}; {right}", file=sys.stderr)
         return 2
+    except StoreUnavailable as error:
+        print(f"thumbwheel: {error}. `thumbwheel doctor` says what is wrong with the data directory.", file=sys.stderr)
+        return 1
     except ThumbwheelError as error:
         print(f"thumbwheel: {error}", file=sys.stderr)
         return 1

@@ -24,7 +24,7 @@ from thumbwheel import lineage as trail
 from thumbwheel.cli import parser, settings_from
 from thumbwheel.errors import InvalidRequest
 from thumbwheel.home import Home
-from thumbwheel.store.connection import open_store
+from thumbwheel.store.connection import Store, open_store
 
 
 def channel(argv: list[str]) -> int:
@@ -34,8 +34,7 @@ def channel(argv: list[str]) -> int:
     arguments, home = _parse(options, argv)
     path = f"/admin/v1/channels/{arguments.what}"
     if arguments.action == "put":
-        text = Path(arguments.file).read_text() if arguments.file else sys.stdin.read()
-        return _show(admin_client.call(home, "PUT", path, _json(text)), arguments)
+        return _show(admin_client.call(home, "PUT", path, _json(arguments.file)), arguments)
     return _show(admin_client.call(home, "GET", path + ("/ledger" if arguments.action == "ledger" else "")), arguments)
 
 
@@ -67,14 +66,14 @@ def rollout(argv: list[str]) -> int:
     owner = admin_client.call(home, "GET", f"/admin/v1/releases/{arguments.what}")["channel"]
     body: dict[str, Any] = {"release": arguments.what}
     if arguments.stages is not None:
-        body["stages"] = _json(Path(arguments.stages).read_text())
+        body["stages"] = _json(arguments.stages)
     return _show(admin_client.call(home, "POST", f"/admin/v1/channels/{owner}/rollouts", body), arguments)
 
 
 def rollback(argv: list[str]) -> int:
     """The verb `rollback`: the emergency lever."""
     options = parser("rollback", "end the channel's rollout, or make its last stable release stable again")
-    options.add_argument("what", help="the channel's name")
+    options.add_argument("what", type=_id, help="the channel's name")
     options.add_argument("--json", action="store_true")
     arguments, home = _parse(options, argv)
     return _show(admin_client.call(home, "POST", f"/admin/v1/channels/{arguments.what}/rollback", {}), arguments)
@@ -83,10 +82,12 @@ def rollback(argv: list[str]) -> int:
 def lineage(argv: list[str]) -> int:
     """The verb `lineage`. Reads the store itself, so it answers while the service is down too."""
     options = parser("lineage", "what an id came from and what came of it")
-    options.add_argument("what", help="any id: feedback, inference, example, dataset, run, release, rollout, channel")
+    options.add_argument(
+        "what", type=_id, help="any id: feedback, inference, example, dataset, run, release, rollout, channel"
+    )
     options.add_argument("--json", action="store_true")
     arguments, home = _parse(options, argv)
-    store = open_store(home.store)
+    store = _opened(home)
     with store.read() as tx:
         found = trail.lineage(tx, arguments.what)
     store.close()
@@ -96,10 +97,10 @@ def lineage(argv: list[str]) -> int:
 def why(argv: list[str]) -> int:
     """The verb `why`. Reads the store itself, so it answers while the service is down too."""
     options = parser("why", "explain a feedback or a run in plain words")
-    options.add_argument("what", help="the id of a feedback or a run")
+    options.add_argument("what", type=_id, help="the id of a feedback or a run")
     options.add_argument("--json", action="store_true")
     arguments, home = _parse(options, argv)
-    store = open_store(home.store)
+    store = _opened(home)
     with store.read() as tx:
         sentences = trail.why(tx, arguments.what)
     store.close()
@@ -110,7 +111,7 @@ def why(argv: list[str]) -> int:
 def _options(verb: str, description: str, actions: tuple[str, ...], what: str) -> argparse.ArgumentParser:
     options = parser(verb, description)
     options.add_argument("action", choices=actions)
-    options.add_argument("what", help=what)
+    options.add_argument("what", type=_id, help=what)
     options.add_argument("--json", action="store_true", help="one line of JSON instead of the indented form")
     return options
 
@@ -120,11 +121,28 @@ def _parse(options: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.
     return arguments, Home(settings_from(arguments).home)
 
 
-def _json(text: str) -> object:
+def _id(text: str) -> str:
+    if not text or not text.isprintable():
+        raise argparse.ArgumentTypeError("a name or an id is right")
+    return text
+
+
+def _opened(home: Home) -> Store:
+    if not home.store.exists():
+        raise admin_client.NotRunning(f"nothing is here yet: {home.root} has no store. `thumbwheel up` makes it.")
+    return open_store(home.store)
+
+
+def _json(file: str | None) -> object:
+    """What the file, or standard input, holds. Raises InvalidRequest."""
+    name = file or "standard input"
     try:
-        value: object = json.loads(text)
-    except ValueError as error:
-        raise InvalidRequest(f"this is no JSON: {error}") from error
+        value: object = json.loads(Path(file).read_text() if file else sys.stdin.read())
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # what Python reads and JSON does not know
+    except OSError as error:
+        raise InvalidRequest(f"{name} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"{name} holds no JSON: {error}.") from error
     return value
 
 

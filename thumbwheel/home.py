@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from thumbwheel.errors import SettingsError, StoreUnavailable
 
 KEY_PREFIX = {"app": "tw-app-", "admin": "tw-admin-"}
 
@@ -73,11 +76,15 @@ class Home:
 
 
 def prepare(root: Path) -> Home:
-    """Make the data directory (0700) with its folders and its sealing secret. Idempotent."""
+    """Make the data directory (0700) with its folders and its sealing secret. Idempotent. Raises SettingsError."""
     home = Home(root)
-    for folder in (home.root, home.spool, home.artifacts, home.engines, home.runs, home.logs, home.keys):
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+    try:
+        for folder in (home.root, home.spool, home.artifacts, home.engines, home.runs, home.logs, home.keys):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+    except OSError as error:
+        right = f"a directory of this user's own is right ({error.strerror})"
+        raise SettingsError([("home", f"holds {str(root)!r}", right)]) from error
     secret_file = home.keys / "secret"
     if not secret_file.exists():
         write_private(secret_file, os.urandom(32).hex() + "\n")
@@ -87,6 +94,15 @@ def prepare(root: Path) -> Home:
 def read_secret(home: Home) -> bytes:
     """The key under which inference ids and feedback tokens are sealed (32 bytes)."""
     return bytes.fromhex((home.keys / "secret").read_text().strip())
+
+
+def make_private(path: Path) -> None:
+    """Make `path` an empty 0600 file if there is none: what SQLite puts beside it gets the same mode.
+
+    A file that is there is not opened: closing it would drop the locks that this process's connections hold on it.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def write_private(path: Path, text: str) -> None:
@@ -106,16 +122,22 @@ def emergency_stop(home: Home, channel: str, who: str, now_ms: int) -> None:
     Gateways look at this file as often as at the store. The controller turns each entry into an audited abort when the
     store is back, and takes it out.
     """
-    entries = read_emergency(home)
+    entries: dict[str, dict[str, object]] = {}
+    with contextlib.suppress(StoreUnavailable):  # the lever works whatever was there before
+        entries = read_emergency(home)
     write_private(home.emergency, json.dumps({**entries, channel: {"who": who, "at_ms": now_ms}}) + "\n")
 
 
 def read_emergency(home: Home) -> dict[str, dict[str, object]]:
-    """The channels under an emergency stop, with who asked and when."""
+    """The channels under an emergency stop, with who asked and when. Raises StoreUnavailable where it is damaged."""
     try:
-        entries: dict[str, dict[str, object]] = json.loads(home.emergency.read_text())
+        entries = json.loads(home.emergency.read_text())
     except FileNotFoundError:
         return {}
+    except ValueError:
+        entries = None
+    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        raise StoreUnavailable(f"{home.emergency} is damaged; remove it, or write {{}} into it")
     return entries
 
 

@@ -5,6 +5,7 @@ thumbwheel keys create --tenant NAME [--right author] [--admin]
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from thumbwheel.records import Key
 from thumbwheel.store import fleet_rows
 from thumbwheel.store.connection import open_store
 
+MAX_TENANT = 128
 RIGHTS = ("author", "pin", "extensions")
 
 
@@ -35,12 +37,18 @@ def as_record(text: str, kind: str, tenant: str, rights: frozenset[str], now_ms:
     return Key(new_id("key", now_ms), hash_key(text), kind, tenant, rights)
 
 
+def _tenant(text: str) -> str:
+    if not text.strip() or not text.isprintable() or len(text) > MAX_TENANT:
+        raise argparse.ArgumentTypeError(f"a name of at most {MAX_TENANT} characters is right")
+    return text
+
+
 def run(argv: list[str]) -> int:
     """The verb `keys`."""
     options = parser("keys", "make a key; it is printed once and kept only as a hash")
     options.add_argument("action", choices=("create",))
     options.add_argument(
-        "--tenant", required=True, help="whose key it is; inferences and feedback belong to the tenant"
+        "--tenant", required=True, type=_tenant, help="whose key it is; inferences and feedback belong to the tenant"
     )
     options.add_argument("--right", action="append", default=[], choices=RIGHTS, help="may be given several times")
     options.add_argument("--admin", action="store_true", help="a key of the admin API instead of an application's")

@@ -7,6 +7,7 @@ capitals), flags of the command line. Channel policies are not here: they live i
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,8 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str], work
 
     parsed: dict[str, Any] = {}
     for key, raw in values.items():
+        if raw is None:  # a key of the file with nothing after it
+            continue
         try:
             parsed[key] = _parse(str(fields[key].type), raw)
         except ValueError as error:
@@ -89,10 +92,13 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str], work
 
 
 def _file(path: Path, problems: list[tuple[str, str, str]]) -> dict[str, Any]:
-    if not path.exists():
-        return {}
     try:
         raw = yaml.safe_load(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append((path.name, f"cannot be read ({error})", "a text file in UTF-8 is right"))
+        return {}
     except yaml.YAMLError as error:
         problems.append((path.name, f"is no YAML ({str(error).splitlines()[0]})", "write `key: value` lines"))
         return {}
@@ -106,7 +112,7 @@ def _file(path: Path, problems: list[tuple[str, str, str]]) -> dict[str, Any]:
 
 def _parse(kind: str, raw: Any) -> Any:
     if kind.endswith("| None"):
-        if raw is None or raw == "":
+        if raw == "":
             return None
         kind = kind.removesuffix("| None").strip()
     if kind == "int":
@@ -115,9 +121,14 @@ def _parse(kind: str, raw: Any) -> Any:
         return int(str(raw).strip())
     if kind == "float":
         try:
-            return float(raw)
+            number = float(raw)
         except (TypeError, ValueError):
             raise ValueError("a number is right") from None
+        if isinstance(raw, bool) or not math.isfinite(number):
+            raise ValueError("a number is right")
+        return number
+    if isinstance(raw, bool | list | dict) or not str(raw).strip() or "\0" in str(raw):
+        raise ValueError("a text that is not empty is right")
     return str(raw)
 
 

@@ -71,7 +71,8 @@ class Settings:
     lora_alpha: float = number(0.1, 4096)
     lora_dropout: float = number(0, 0.9)
     epochs: int = whole(1, 1000)
-    min_steps: int = whole(0, 1_000_000)
+    min_presentations: int = whole(0, 1_000_000_000)
+    max_epochs: int = whole(1, 1000)
     learning_rate: float = number(1e-8, 1)
     warmup_share: float = number(0, 1)
     weight_decay: float = number(0, 10)
@@ -81,6 +82,7 @@ class Settings:
     patience: int = whole(1, 1000)
     max_checkpoints: int = whole(2, 1000)
     replay_prompts: str = text()
+    replay_share: float = number(0, 10)
     replay_rows: int = whole(0, 1_000_000)
     replay_validation_rows: int = whole(0, 1_000_000)
     replay_weight: float = number(0, 1000)
@@ -124,17 +126,18 @@ class EpochOrder(Sampler[int]):  # type: ignore[misc]  # torch is not followed b
     def __init__(self, taught: Sequence[Encoded], pool: Sequence[Encoded], settings: Settings) -> None:
         self.lengths = [len(row.prompt) + len(row.answer) for row in [*taught, *pool]]
         self.taught, self.pool, self.settings, self.epoch = len(taught), len(pool), settings, 0
+        self.replayed = min(len(pool), settings.replay_rows, round(settings.replay_share * len(taught)))
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch, and after a resume."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.taught + min(self.settings.replay_rows, self.pool)
+        return self.taught + self.replayed
 
     def __iter__(self) -> Iterator[int]:
         seed = self.settings.seed
-        replayed = replay.drawn(self.pool, self.settings.replay_rows, self.epoch, seed)
+        replayed = replay.drawn(self.pool, self.replayed, self.epoch, seed)
         chosen = [*range(self.taught), *(self.taught + index for index in replayed)]
         kinds = [int(index >= self.taught) for index in chosen]
         lengths = [self.lengths[index] for index in chosen]
@@ -320,7 +323,7 @@ def train(
     pool = [row for row in replayed if row.reference not in held]
     order = EpochOrder(taught, pool, settings)
     steps_per_epoch = math.ceil(math.ceil(len(order) / settings.batch_size) / settings.accumulation)
-    epochs = max(settings.epochs, math.ceil(settings.min_steps / steps_per_epoch))
+    epochs = max(settings.epochs, min(settings.max_epochs, math.ceil(settings.min_presentations / len(taught))))
 
     # trl's trainer with a fresh LoRA on all linear layers.
     trainer = ReplayTrainer(
@@ -404,6 +407,7 @@ def train(
             "validation": len(validation),
             "too_long": len(examples) - len(taught) - len(validation),
             "replay": sum(not one.id.startswith(replay.CONTRAST) for one in references) - len(held),
+            "replay_drawn": order.replayed,  # an epoch, of replay and contrast together
             "replay_validation": len(held),
             "contrast": sum(one.id.startswith(replay.CONTRAST) for one in references),
         },

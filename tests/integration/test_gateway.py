@@ -197,6 +197,7 @@ def test_keys_and_channels_that_are_unknown(service: Service) -> None:
     assert httpx.post(url, json=body, headers=service.headers("admin")).status_code == 401
     missing = service.chat(model="nobody")
     assert (missing.status_code, error_of(missing)["code"]) == (404, "model_not_found")
+    assert missing.headers["x-request-id"].startswith("req-"), "an error can be reported by its id too"
     base = service.chat(model="base")
     assert base.status_code == 404, "an engine's own names are no channels"
     assert httpx.get(f"{service.api}/nowhere").status_code == 404
@@ -263,13 +264,35 @@ def test_feedback_is_idempotent_and_found(service: Service) -> None:
         assert missing.status_code == 404
 
 
+def test_a_second_word_is_seen_to_supersede_the_first(service: Service) -> None:
+    id_ = service.chat("which size?").json()["id"]
+
+    def said(**content: str) -> str:
+        return service.feedback(id_, **content).json()["id"]
+
+    def standing(feedback: str) -> tuple[str, str]:
+        view = httpx.get(f"{service.api}/v1/feedback/{feedback}", headers=service.headers()).json()
+        return view["state"], view["reason"]
+
+    with consuming(service):
+        service.inference(id_)
+        first = said(thumb="down")
+        assert standing(first) == ("waiting", "no_correction")
+        second = said(correction="Large.")
+        assert standing(first) == ("refused", "superseded")
+        assert standing(second) == ("waiting", "no_run_yet")
+        assert said(thumb="down") == first
+        assert standing(first) == ("waiting", "no_correction"), "the latest counts, also where it was said before"
+
+
 def test_feedback_by_token_alone(service: Service) -> None:
     answer = service.chat()
     id_, token = answer.json()["id"], answer.headers["x-thumbwheel-feedback-token"]
     assert service.feedback(id_, key=None, token=token, thumb="up").status_code == 202
     assert service.feedback(id_, key=None, thumb="up").status_code == 401
     assert service.feedback(service.chat().json()["id"], key=None, token=token, thumb="up").status_code == 403
-    assert service.feedback(id_, key=None, token=token[:-1] + "0", thumb="up").status_code in (401, 403)
+    forged = token[:-1] + ("0" if token[-1] != "0" else "1")
+    assert service.feedback(id_, key=None, token=forged, thumb="up").status_code == 403
     expired = feedback_token(id_, system_clock() - 1, read_secret(service.home))
     late = service.feedback(id_, key=None, token=expired, thumb="up")
     assert (late.status_code, error_of(late)["code"]) == (401, "expired")

@@ -6,7 +6,6 @@ in a crash of the process. A connection is used by one thread at a time; the loc
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog import Record
 from thumbwheel.events import TOPICS
+from thumbwheel.home import make_private
 
 BUSY_MS = 5_000
 
@@ -35,15 +35,13 @@ class SqliteEventLog:
     def __init__(self, path: Path, *, busy_ms: int = BUSY_MS) -> None:
         self._path = path
         self._lock = threading.Lock()
-        existed = path.exists()
         try:
+            make_private(path)
             self._durable = self._connect("full", busy_ms)
             self._quick = self._connect("normal", busy_ms)
             self._durable.execute(SCHEMA)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"the event log cannot be opened: {error}") from error
-        if not existed:
-            os.chmod(path, 0o600)
 
     def _connect(self, synchronous: str, busy_ms: int) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False)

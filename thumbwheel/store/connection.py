@@ -6,7 +6,6 @@ half-way. Foreign errors become StoreUnavailable here and nowhere else.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from thumbwheel.errors import StoreUnavailable
+from thumbwheel.home import make_private
 from thumbwheel.store import schema
 
 BUSY_MS = 5_000
@@ -74,7 +74,10 @@ def _on_begin(connection: Connection) -> None:
 
 def open_store(path: Path, *, busy_ms: int = BUSY_MS) -> Store:
     """The store in the SQLite file `path`, made (0600) with its tables if it is not there."""
-    existed = path.exists()
+    try:
+        make_private(path)
+    except OSError as error:
+        raise StoreUnavailable(f"the store cannot be opened: {error.strerror}") from error
     store = Store(f"sqlite:///{path}", busy_ms=busy_ms)
     with store.write() as tx:
         schema.metadata.create_all(tx)
@@ -83,8 +86,6 @@ def open_store(path: Path, *, busy_ms: int = BUSY_MS) -> Store:
                 v=SCHEMA_VERSION
             )
         )
-    if not existed:
-        os.chmod(path, 0o600)
     return store
 
 

@@ -112,6 +112,7 @@ def test_a_run_leaves_an_adapter_that_learnt_and_its_figures(
         "too_long": 0,
         "replay": 15,
         "replay_validation": 5,
+        "replay_drawn": 6,
         "contrast": 16,
     }
     losses = [epoch["validation_loss"] for epoch in figures["epochs"]]
@@ -182,6 +183,18 @@ def test_what_will_not_do_is_said(
     ):
         assert run(dataset_given, model_given, tmp_path / "run", good) == 1
         assert says in capsys.readouterr().err
+
+
+def test_a_small_set_is_shown_more_often_and_replayed_in_its_share(
+    tmp_path: Path, model: Path, dataset: Path, prompts: Path
+) -> None:
+    changes = {"epochs": 1, "min_presentations": 100, "max_epochs": 3, "replay_rows": 64, "replay_share": 0.25}
+    for name, most, epochs in (("capped", 3, 3), ("enough", 9, 4)):  # 32 rows: four epochs show 128
+        (tmp_path / name).mkdir()
+        config = write_config(tmp_path / name, prompts, **{**changes, "max_epochs": most})
+        assert run(dataset, model, tmp_path / name, config) == 0
+        figures = json.loads((tmp_path / name / "out" / "training.json").read_text())
+        assert (len(figures["epochs"]), figures["steps"]) == (epochs, epochs * 5)  # 32 + 8 rows in batches of 8
 
 
 def test_the_bases_answers_are_asked_once_for_all_runs(

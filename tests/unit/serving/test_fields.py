@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.fields import CHAT, CHAT_EXTENSIONS, COMPLETIONS, KEPT, accept
+from serving.fields import CHAT, CHAT_EXTENSIONS, CHAT_UNHONOURED, COMPLETIONS, COMPLETIONS_UNHONOURED, KEPT, accept
 from thumbwheel.errors import Forbidden, InvalidRequest, RequestError
 from thumbwheel.records import Key
 
@@ -30,6 +30,17 @@ def test_what_the_engine_honours_passes_and_what_is_ours_stays() -> None:
 
 def test_null_means_absent() -> None:
     assert accept({**HELLO, "temperature": None, "tools": None}, True, PLAIN) == HELLO
+    assert accept({**HELLO, **dict.fromkeys(CHAT_UNHONOURED)}, True, PLAIN) == HELLO
+    assert accept({**HELLO, "top_k": None}, True, PLAIN) == HELLO, "nothing is asked for that would need a right"
+
+
+def test_what_no_engine_honours_is_taken_only_where_it_asks_for_nothing() -> None:
+    assert accept({**HELLO, "verbosity": "medium"}, True, PLAIN) == HELLO
+    assert accept({"prompt": "x", "best_of": 1}, False, PLAIN) == {"prompt": "x"}
+    for chat, body in ((True, {**HELLO, "verbosity": "low"}), (False, {"prompt": "x", "best_of": 2})):
+        error = refused(body, chat)
+        assert error.param in body and error.code == "unsupported_field"
+    assert refused({**HELLO, "functions": []}).param == "functions"
 
 
 @pytest.mark.parametrize(
@@ -111,8 +122,9 @@ def test_an_assistants_message_as_an_sdk_sends_it_back() -> None:
         "reasoning": None,
         "tool_calls": None,
     }
-    passed = accept({"messages": [said, {"role": "user", "content": "and?"}]}, True, PLAIN)
-    assert passed["messages"][0] == {"role": "assistant", "content": "Hi."}
+    for calls in (None, []):
+        passed = accept({"messages": [{**said, "tool_calls": calls}, {"role": "user", "content": "and?"}]}, True, PLAIN)
+        assert passed["messages"][0] == {"role": "assistant", "content": "Hi."}
 
 
 @pytest.mark.parametrize(
@@ -139,6 +151,8 @@ def test_messages_that_are_wrong(message: dict[str, object], param: str) -> None
 def test_no_field_is_in_two_tables() -> None:
     assert not set(CHAT) & set(KEPT) and not set(COMPLETIONS) & set(KEPT)
     assert not set(CHAT) & set(CHAT_EXTENSIONS) and not set(KEPT) & set(CHAT_EXTENSIONS)
+    assert not set(CHAT_UNHONOURED) & {*CHAT, *KEPT, *CHAT_EXTENSIONS}
+    assert not set(COMPLETIONS_UNHONOURED) & {*COMPLETIONS, *KEPT, *CHAT_EXTENSIONS}
 
 
 JSON = st.recursive(

@@ -57,3 +57,38 @@ def test_a_file_that_is_no_mapping_is_a_problem_and_no_traceback(tmp_path: Path,
 def test_the_same_port_twice_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="two ports"):
         read_settings({"api_port": 9000, "admin_port": 9000}, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('host: ""', "host"),
+        ("model: [a, b]", "model"),
+        ("recipe: true", "recipe"),
+        ('host: "a\\0b"', "host"),
+        ("engine_wait_s: .nan", "engine_wait_s"),
+        ("engine_timeout_s: .inf", "engine_timeout_s"),
+        ("engine_wait_s: true", "engine_wait_s"),
+    ],
+)
+def test_a_value_that_means_nothing_is_a_problem(tmp_path: Path, line: str, key: str) -> None:
+    (tmp_path / "settings.yaml").write_text(line + "\n")
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"home": str(tmp_path)}, {}, tmp_path)
+    assert [problem[0] for problem in caught.value.problems] == [key]
+
+
+def test_a_key_with_nothing_after_it_keeps_its_default(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("host:\napi_port:\n")
+    settings = read_settings({"home": str(tmp_path)}, {}, tmp_path)
+    assert (settings.host, settings.api_port) == ("127.0.0.1", None)
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="UTF-8"):
+        read_settings({"home": str(tmp_path)}, {}, tmp_path)
+    (tmp_path / "settings.yaml").unlink()
+    (tmp_path / "settings.yaml").mkdir()
+    with pytest.raises(SettingsError, match=r"settings\.yaml"):
+        read_settings({"home": str(tmp_path)}, {}, tmp_path)

@@ -1,0 +1,106 @@
+"""What the commands say when they are used wrongly: a sentence that says what to do, never a traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from thumbwheel.cli import main
+from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.home import Home, emergency_stop, prepare, read_emergency
+from thumbwheel.store.connection import open_store
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A data directory that says that a service runs, where none does."""
+    keys = tmp_path / "home" / "keys"
+    keys.mkdir(parents=True)
+    (keys / "admin.key").write_text("tw-admin-x\n")
+    nowhere = "http://127.0.0.1:1"
+    (tmp_path / "home" / "endpoints.json").write_text(json.dumps({"api": nowhere, "admin": nowhere}))
+    return tmp_path / "home"
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What the command writes to standard error as it fails."""
+    try:
+        assert main(list(words)) != 0
+    except SystemExit as end:
+        assert end.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("raw", [b"{", b"\xff", b'{"train_after": NaN}', b'{"log": "\\ud800"}', b"[" * 100_000])
+def test_a_file_without_json(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path, raw: bytes) -> None:
+    file = tmp_path / "policies.json"
+    file.write_bytes(raw)
+    assert "policies.json holds no JSON" in said(capsys, "channel", "put", "support", str(file), "--home", str(home))
+
+
+def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.json")
+    assert "cannot be read" in said(capsys, "channel", "put", "support", missing, "--home", str(home))
+    assert "cannot be read" in said(capsys, "channel", "put", "support", str(tmp_path), "--home", str(home))
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\udcff"])
+def test_what_is_no_id(capsys: pytest.CaptureFixture[str], home: Path, name: str) -> None:
+    for words in (("channel", "show"), ("run", "show"), ("rollout", "pause"), ("rollback",), ("why",), ("lineage",)):
+        assert "a name or an id is right" in said(capsys, *words, name, "--home", str(home))
+
+
+@pytest.mark.parametrize("left", ["{", "{}", "[]", '"x"'])
+def test_damaged_endpoints(capsys: pytest.CaptureFixture[str], home: Path, left: str) -> None:
+    (home / "endpoints.json").write_text(left)
+    assert "`thumbwheel up`" in said(capsys, "channel", "show", "support", "--home", str(home))
+
+
+def test_a_service_that_does_not_answer(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    assert "does not answer" in said(capsys, "channel", "show", "a?b#c d", "--home", str(home))
+    (home / "keys" / "admin.key").unlink()
+    assert "key cannot be read" in said(capsys, "channel", "show", "support", "--home", str(home))
+
+
+def test_a_home_without_a_store(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    for verb in ("why", "lineage"):
+        assert "has no store" in said(capsys, verb, "run-1", "--home", str(home))
+
+
+def test_a_damaged_home(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    (home / "store.db").write_text("this is no database, but a text of some length")
+    for words in (("status",), ("why", "run-1")):
+        assert "`thumbwheel doctor`" in said(capsys, *words, "--home", str(home))
+    (home / "store.db").unlink()
+    assert main(["keys", "create", "--tenant", "t", "--home", str(home)]) == 0
+    (home / "emergency.json").write_text("{")
+    assert "emergency.json is damaged; remove it" in said(capsys, "status", "--home", str(home))
+    emergency_stop(Home(home), "support", "someone", 1)
+    assert read_emergency(Home(home)) == {"support": {"who": "someone", "at_ms": 1}}, "the lever works all the same"
+
+
+def test_a_home_that_cannot_be_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for words in (("keys", "create", "--tenant", "t"), ("up",)):
+        assert "home holds" in said(capsys, *words, "--home", str(tmp_path / "file" / "home"))
+
+
+@pytest.mark.parametrize("tenant", ["", " ", "a\nb", "x" * 129])
+def test_a_tenant_without_a_name(capsys: pytest.CaptureFixture[str], tmp_path: Path, tenant: str) -> None:
+    assert "--tenant" in said(capsys, "keys", "create", "--tenant", tenant, "--home", str(tmp_path / "home"))
+
+
+def test_all_files_of_a_home_are_private(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    home = prepare(tmp_path / "home")
+    store, log = open_store(home.store), SqliteEventLog(home.events)
+    assert main(["keys", "create", "--tenant", "t", "--home", str(home.root)]) == 0
+    key = capsys.readouterr().out.strip()
+    found = [home.root, *home.root.rglob("*")]
+    assert {"store.db-wal", "events.db-wal"} < {path.name for path in found}, "as while the service runs"
+    for path in found:
+        assert path.stat().st_mode & 0o077 == 0, path
+        assert path.is_dir() or key.encode() not in path.read_bytes(), "only its hash is kept"
+    log.close()
+    store.close()
