@@ -126,7 +126,8 @@ def train_rows(case: Case, work: Path, model: Path) -> tuple[int, float]:
     """Run the recipe here for one epoch: the rows after the first step, and the seconds that they took."""
     folder = Path(tempfile.mkdtemp(prefix="training-", dir=work))
     config = folder / "config.yaml"
-    changes = {"attention": case.attention, "batch_size": case.batch_size, "epochs": 1, "niceness": 0, "threads": 1}
+    changes = {"attention": case.attention, "batch_size": case.batch_size, "niceness": 0, "threads": 1}
+    changes |= {"epochs": 1, "min_presentations": 0}
     config.write_text(yaml.safe_dump(changes))
     flags = {"--dataset": work / DATASET, "--model": model, "--config": config, "--cache": work / "cache"}
     flags |= {"--out": folder / "out", "--work": folder / "run"}
@@ -138,7 +139,7 @@ def train_rows(case: Case, work: Path, model: Path) -> tuple[int, float]:
     steps = events.Scalars("train/loss")
     figures = json.loads((folder / "out" / "training.json").read_text(encoding="utf-8"))
     counts = figures["rows"]
-    drawn = min(figures["settings"]["replay_rows"], counts["replay"] + counts["contrast"])
+    drawn = counts["replay_drawn"]
     rows = counts["train"] + drawn - steps[0].step * case.batch_size
     shutil.rmtree(folder)
     if len(steps) < 2 or rows < 1:

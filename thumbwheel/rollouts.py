@@ -126,6 +126,10 @@ def promote(tx: Connection, rollout: Rollout, analysis: Mapping[str, object] | N
     """The candidate becomes the stable release and answers all traffic; the one before is retired."""
     if rollout.state not in ROLLOUT_ACTIVE:
         raise Conflict(f"Rollout {rollout.id} is {rollout.state}; only one in progress can be promoted.")
+    if rollout.stage_started_ms is None:
+        raise Conflict(
+            f"Rollout {rollout.id} has not passed its smoke test yet; it can be promoted once it has traffic."
+        )
     channel = release_rows.get_channel(tx, rollout.channel)
     old = release_rows.get_release(tx, channel.stable)
     new = release_rows.get_release(tx, rollout.release)

@@ -83,6 +83,12 @@ def test_the_whole_way_up_and_back_again(store: Store) -> None:
         rollouts.roll_back(tx, channel, 7_000, "operator")
 
 
+def test_nothing_is_promoted_before_its_smoke_test(store: Store) -> None:
+    rollout = start(store)
+    with store.write() as tx, pytest.raises(Conflict, match="smoke test"):
+        rollouts.promote(tx, rollout, None, 4_000, "operator")
+
+
 def now_stable(store: Store) -> str:
     with store.read() as tx:
         return release_rows.get_channel(tx, "support").stable
