@@ -20,7 +20,7 @@ from thumbwheel.home import Home, prepare
 from thumbwheel.ids import new_id
 from thumbwheel.pools import lend_engine
 from thumbwheel.records import Engine, Policies, Release, Run
-from thumbwheel.rollouts import create_channel, promote
+from thumbwheel.rollouts import create_channel, enter_stage, promote
 from thumbwheel.store import fleet_rows, release_rows
 from thumbwheel.store.connection import Store, open_store
 
@@ -276,7 +276,7 @@ def test_the_second_run_is_judged_beside_the_first_release(world: World, engine:
     with world.store.write() as tx:
         channel = release_rows.get_channel(tx, "support")
         assert channel.rollout is not None
-        promote(tx, release_rows.get_rollout(tx, channel.rollout), None, NOW, "test")
+        promote(tx, enter_stage(tx, release_rows.get_rollout(tx, channel.rollout), 0, {}, NOW), None, NOW, "test")
 
     again = world.begin(world.dataset(since=first))
     for verb in ("train", "evaluate"):
