@@ -19,7 +19,7 @@ demo: setup
 up: setup
 	@$(BIN)/thumbwheel up $(ARGS)
 
-# The demo is apart: its negative control is not stopped yet (README, "What is not there yet").
+# The demo is apart until it has been seen to close (README, "What is not there yet").
 test: lint unit integration vllm
 
 lint: setup

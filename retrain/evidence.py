@@ -65,6 +65,7 @@ def weigh(
         gain=_gain(fresh, confidence),
         contrast=contrast_gain(asked, found, confidence),
         contrast_units=effective_units(pairs),
+        preferred=preference(asked, found, confidence),
         older=_gain(older, confidence),
         taught=mean_interval(taught_means, confidence) if taught_means else None,
         taught_lost=sum(value < -thresholds.lost_case for value in taught_means),
@@ -98,6 +99,21 @@ def contrast_gain(asked: Plan, found: Measurements, confidence: float) -> Interv
     """The mean gain over pairs, with its spread over items; None where there are no pairs, or one item is in all."""
     values = jackknife_values(*pair_gains(asked, found))
     return None if values is None else mean_interval(values, confidence)
+
+
+def preference(asked: Plan, found: Measurements, confidence: float) -> Interval | None:
+    """The share of pairs in which the draft prefers the accepted answers to the same two swapped; None without pairs.
+
+    Wilson's bounds at as many trials as items carry the pairs: pairs that share an item are not independent.
+    """
+    pairs, _ = pair_gains(asked, found)
+    if not pairs:
+        return None
+    won = sum(
+        contrast.pair_gain(lambda question, answer: found.cross[question, answer].draft, pair) > 0 for pair in pairs
+    )
+    trials = max(1, math.floor(effective_units(pairs)))
+    return wilson(won / len(pairs) * trials, trials, confidence)
 
 
 def scores(items: Sequence[HeldOut], scorers: Sequence[Scorer], confidence: float) -> list[Scored]:

@@ -28,6 +28,7 @@ class Thresholds:
     min_contrast_units: float
     min_gain: float
     min_contrast: float
+    min_preferred: float
     older_allowance: float
     taught_allowance: float
     lost_case: float
@@ -61,6 +62,7 @@ class Evidence:
     gain: Interval | None  # accepted answers of new test rows
     contrast: Interval | None  # their contrast with other items' different answers
     contrast_units: float
+    preferred: Interval | None  # share of pairs in which the draft prefers the accepted answers, both ways together
     older: Interval | None  # older test rows
     taught: Interval | None  # cases corrected before
     taught_lost: int  # of those, how many fell by more than `lost_case`
@@ -108,6 +110,7 @@ def gate(evidence: Evidence, thresholds: Thresholds) -> Verdict:
         *_enough(evidence, thresholds),
         _superior("gain", evidence.gain, thresholds.min_gain, "the accepted answers' log-probability"),
         _contrast(evidence, thresholds),
+        _preferred(evidence, thresholds),
         _not_inferior("older_rows", evidence.older, thresholds.older_allowance, "older test rows"),
         _not_inferior("taught_rows", evidence.taught, thresholds.taught_allowance, "cases corrected before"),
         _lost(evidence, thresholds),
@@ -178,6 +181,18 @@ def _contrast(evidence: Evidence, thresholds: Thresholds) -> Check:
         reason = f"{what} rests on {units:.1f} items; {least:g} are needed. Too many share one answer"
         return Check("contrast", INSUFFICIENT, evidence.contrast.mean, None, thresholds.min_contrast, reason)
     return _superior("contrast", evidence.contrast, thresholds.min_contrast, what)
+
+
+def _preferred(evidence: Evidence, thresholds: Thresholds) -> Check:
+    """Chance is a half, whatever was taught: a share cannot be raised by a few confident answers, as a mean can."""
+    what, held, least = "the accepted answers over each other's", evidence.preferred, thresholds.min_preferred
+    if held is None:
+        return Check("preference", INSUFFICIENT, None, None, least, "no pair of test questions could be compared")
+    shown = f"in {held.mean:.0%} of pairs [{held.lower:.0%}, {held.upper:.0%}]"
+    if held.lower > least:
+        return Check("preference", PASS, held.mean, held.lower, least, f"the draft prefers {what} {shown}")
+    reason = f"it has not been shown that the draft prefers {what} in over {least:.0%} of pairs: {shown}"
+    return Check("preference", INSUFFICIENT, held.mean, held.lower, least, reason)
 
 
 def _not_inferior(name: str, interval: Interval | None, allowance: float, what: str) -> Check:

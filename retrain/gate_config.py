@@ -39,6 +39,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "min_contrast_units": (2, 1e6),
     "min_gain": (0, 100),
     "min_contrast": (0, 100),
+    "min_preferred": (0.5, 1),
     "older_allowance": (0, 100),
     "taught_allowance": (0, 100),
     "lost_case": (0, 100),

@@ -1,0 +1,37 @@
+from retrain.contrast import Item
+from retrain.evaluate import Measurements, Plan, Sides
+from retrain.evidence import preference
+
+ITEMS = tuple(Item(f"ex-{n}", f"group-{n}", f"answer {n}", True) for n in range(4))
+PAIRS = ((0, 1), (2, 3))
+PLAN = Plan(fresh=(), older=(), taught=(), items=ITEMS, pairs=PAIRS, prompts=(), left_out=0)
+
+
+def measured(own: float, other: float) -> Measurements:
+    """Every accepted answer at `own` nats per token under the draft, every swapped one at `other`."""
+    cells = [(one, two) for pair in PAIRS for one in pair for two in pair]
+    return Measurements(cross={(q, a): Sides(own if q == a else other, -2.0) for q, a in cells})
+
+
+def test_a_draft_that_prefers_the_accepted_answers_wins_every_pair() -> None:
+    held = preference(PLAN, measured(-1.0, -1.1), 0.975)
+    assert held is not None and held.mean == 1.0 and 0.4 < held.lower < 1.0 and held.n == 4
+
+
+def test_one_that_prefers_them_swapped_or_cannot_tell_wins_none() -> None:
+    for own, other in ((-1.1, -1.0), (-1.0, -1.0), (float("nan"), -1.0)):
+        held = preference(PLAN, measured(own, other), 0.975)
+        assert held is not None and held.mean == 0.0
+
+
+def test_a_belief_about_one_answer_is_no_preference() -> None:
+    found = measured(-1.0, -1.0)
+    for question, answer in list(found.cross):
+        if answer == 0:  # likelier whatever is asked
+            found.cross[question, answer] = Sides(-0.1, -2.0)
+    held = preference(PLAN, found, 0.975)
+    assert held is not None and held.mean == 0.0
+
+
+def test_without_pairs_there_is_nothing_to_say() -> None:
+    assert preference(PLAN, Measurements(), 0.975) is None
