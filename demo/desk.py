@@ -85,7 +85,8 @@ def shuffle_corrections(visits: Sequence[Visit], cases: Sequence[Case], seed: in
     """The same complaints by the same users, each corrected with the answer of another category, at random.
 
     The answers are the same ones in the same number: only what belongs to what is lost. One category's complaints get
-    many categories' answers, or the shuffle would itself be a rule to learn. Raises ValueError where one category has
+    many categories' answers, or the shuffle would be a relabelling to learn. What is left to learn is "never its own",
+    which makes this a harder control than a plain permutation. Raises ValueError where one category has
     over half of the cases, since then no such order exists.
     """
     if 2 * max(Counter(case.category for case in cases).values()) > len(cases):
