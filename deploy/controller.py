@@ -231,7 +231,7 @@ def _start_waiting(me: Controller, channel: Channel, now_ms: int) -> None:
 def _waiting(tx: Connection, channel: Channel) -> tuple[Release | None, list[Release]]:
     """The candidate that may start now, and those that a newer one has overtaken."""
     current = _rollout_of(tx, channel)
-    if current is not None and current.state in ("running", "paused"):
+    if channel.policies.log == "off" or (current is not None and current.state in rollouts.MOVING):
         return None, []
     busy = current.release if current is not None and current.state == "held" else None
     candidates = [

@@ -19,7 +19,6 @@ from deploy.processes import pause_s
 from thumbwheel import rollouts
 from thumbwheel.errors import LostRace
 from thumbwheel.eventlog import EventLog
-from thumbwheel.ids import new_id
 from thumbwheel.records import RUN_BUSY, Channel, Run
 from thumbwheel.settings import Settings
 from thumbwheel.store import data_rows, fleet_rows, release_rows
@@ -129,7 +128,13 @@ def _step_run(me: Runs, run: Run, now_ms: int) -> None:
             _give_back(tx, run.id)
             run = release_rows.save_run(tx, replace(run, attempts=1, updated_ms=now_ms))
         me.moved_on.discard(run.id)
-    if me.jobs.start(run.id, VERBS[run.state]):
+    try:
+        started = me.jobs.start(run.id, VERBS[run.state])
+    except OSError as error:  # a full disk, no more processes: rollouts must be watched all the same
+        log_lines.error("%s of run %s cannot start: %s; trying again", VERBS[run.state], run.id, error)
+        me.retry_ms[run.id] = now_ms + AGAIN_MS
+        return
+    if started:
         log_lines.info("%s of run %s starts (attempt %d)", VERBS[run.state], run.id, run.attempts)
 
 
@@ -160,24 +165,7 @@ def train_if_due(me: Runs, channel: Channel, now_ms: int) -> None:
     with me.store.write() as tx:
         if not _due(tx, channel):
             return
-        run = Run(
-            id=new_id("run", now_ms),
-            channel=channel.name,
-            state="queued",
-            positions={topic: {str(part): at for part, at in parts.items()} for topic, parts in ends.items()},
-            dataset=None,
-            release=None,
-            report=None,
-            reasons=(),
-            progress={},
-            requested_by="trigger",
-            attempts=0,
-            created_ms=now_ms,
-            updated_ms=now_ms,
-            version=1,
-        )
-        release_rows.insert_run(tx, run)
-        fleet_rows.record(tx, now_ms, WHO, "start_run", run.id, None, {"train_after": channel.policies.train_after})
+        run = rollouts.start_run(tx, channel.name, ends, None, now_ms, "trigger")
     log_lines.info("run %s of %s starts: train_after is reached", run.id, channel.name)
 
 

@@ -145,8 +145,12 @@ def serve(
 def child_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with every setting in it, so that flags of `up` hold for the children too."""
     values = dataclasses.asdict(settings)
-    chosen = {PREFIX + key.upper(): str(value) for key, value in values.items() if value is not None}
+    chosen = {PREFIX + key.upper(): _as_text(value) for key, value in values.items() if value is not None}
     return {**environment, **chosen, "PYTHONUNBUFFERED": "1"}
+
+
+def _as_text(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def engine_row(settings: Settings, home: Home, environment: dict[str, str]) -> Engine:

@@ -8,7 +8,12 @@ finds that out at its next write, writes nothing and stops. A record that cannot
 letter with its bytes and its reason, in the same transaction; `STREAK` of them in a row stop the partition for
 `PAUSE_S`, since then the fault is more likely ours than the records'.
 
-It knows nothing of curation. Where the log or the store is away it waits and tries again; nothing is skipped.
+Feedback whose inference has not arrived within `feedback_window_s` of the feedback's receipt is refused
+(`inference_unknown`, see thumbwheel/ledger.py), and only once the log is read to its end: an inference that lies in it
+unread still joins, however late this process comes to it.
+
+It knows nothing of curation. Where the log or the store is away, or the disk is full, it waits and tries again; nothing
+is skipped.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ from thumbwheel.store.connection import Store, open_store
 BATCH = 500  # records a transaction
 STREAK = 10
 PAUSE_S = 30.0
+GIVE_UP_EVERY_S = 60.0  # how often feedback is looked for that has waited for too long
 FIRST_WAIT_S, LAST_WAIT_S = 0.1, 5.0  # between tries while the log or the store is away
 
 log_lines = logging.getLogger("thumbwheel.consumer")
@@ -54,14 +60,25 @@ class Position:
 
 
 def take_partitions(store: Store, log: EventLog) -> list[Position]:
-    """Become the only writer of every partition. Raises StoreUnavailable."""
+    """Become the only writer of every partition. Raises StoreUnavailable.
+
+    Where the log ends before what the store has read of it, it is another log, or an older copy of it: then all that
+    it holds is read again, which changes nothing that is there already.
+    """
     ends = log.ends()
+    taken = []
     with store.write() as tx:
-        return [
-            Position(topic, partition, *data_rows.take_partition(tx, topic, partition))
-            for topic, partitions in sorted(ends.items())
-            for partition in sorted(partitions)
-        ]
+        for topic, partition in sorted((topic, partition) for topic, parts in ends.items() for partition in parts):
+            at = Position(topic, partition, *data_rows.take_partition(tx, topic, partition))
+            if at.offset > ends[topic][partition]:
+                log_lines.error(
+                    "%s/%d ends at %d and was read to %d: the log was replaced; reading it from its beginning",
+                    *(topic, partition, ends[topic][partition], at.offset),
+                )
+                data_rows.advance(tx, topic, partition, at.epoch, at.offset, 0)
+                at = replace(at, offset=0)
+            taken.append(at)
+    return taken
 
 
 def step(store: Store, log: EventLog, at: Position, now_ms: int, limit: int = BATCH) -> Position:
@@ -117,9 +134,32 @@ def _handle(tx: Connection, events: Sequence[tuple[int, Event]]) -> str | None:
     return None
 
 
-def consume(store: Store, log: EventLog, clock: Clock, poll_s: float, stop: threading.Event) -> None:
-    """Read until `stop` is set. Raises LostRace when another consumer has taken a partition."""
+def give_up(store: Store, log: EventLog, partitions: Sequence[Position], window_s: float, now_ms: int) -> int:
+    """Refuse feedback that has waited for its inference for `window_s`; how many it is. The same again changes nothing.
+
+    Nothing is refused where anything in the log is unread: the inference may be in it. Raises
+    StoreUnavailable, LostRace.
+    """
+    read = {(at.topic, at.partition): at.offset for at in partitions}
+    ends = {(topic, part): end for topic, parts in log.ends().items() for part, end in parts.items()}
+    if any(read.get(place, 0) < end for place, end in ends.items()):
+        return 0
+    with store.write() as tx:
+        for at in partitions:  # whoever is no longer the partitions' reader decides nothing
+            data_rows.advance(tx, at.topic, at.partition, at.epoch, at.offset, at.offset)
+        refused = data_rows.give_up_unseen(tx, now_ms - round(window_s * 1000))
+    if refused:
+        log_lines.info("%d feedback refused: their inferences have not arrived within %g s", refused, window_s)
+    return refused
+
+
+def consume(store: Store, log: EventLog, clock: Clock, poll_s: float, window_s: float, stop: threading.Event) -> None:
+    """Read until `stop` is set. Raises LostRace when another consumer has taken a partition.
+
+    `poll_s` is the wait where there is nothing to read, `window_s` how long feedback waits for its inference.
+    """
     wait_s = FIRST_WAIT_S
+    give_up_ms = 0
     partitions: list[Position] = []
     resume_ms: dict[tuple[str, int], int] = {}
     while not stop.is_set():
@@ -140,6 +180,9 @@ def consume(store: Store, log: EventLog, clock: Clock, poll_s: float, stop: thre
                     after = replace(after, streak=0)
                 partitions[i] = after
             wait_s = FIRST_WAIT_S
+            if not moved and clock() >= give_up_ms:
+                give_up(store, log, partitions, window_s, clock())
+                give_up_ms = clock() + int(GIVE_UP_EVERY_S * 1000)
             if not moved:
                 stop.wait(poll_s)
         except StoreUnavailable as error:
@@ -158,7 +201,8 @@ def run(argv: list[str]) -> int:
         signal.signal(number, lambda *_: stop.set())
     store, log = open_store(home.store), SqliteEventLog(home.events)
     try:
-        consume(store, log, system_clock, settings.consumer_poll_ms / 1000, stop)
+        poll_s = settings.consumer_poll_ms / 1000
+        consume(store, log, system_clock, poll_s, settings.feedback_window_s, stop)
     except LostRace as error:
         log_lines.error("stopping: %s", error)
         return 1

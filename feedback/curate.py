@@ -3,7 +3,7 @@
 A pure function in canonical order: the same snapshot gives the same bytes, in whatever order its rows come. Each
 feedback gets exactly one verdict. It is refused, in this order, as
 
-    what arrival already refused     training_not_permitted, no_text, foreign (see thumbwheel/ledger.py)
+    what arrival already refused     training_not_permitted, no_text, foreign, inference_unknown (thumbwheel/ledger.py)
     superseded                       its author said something else later, of this answer or of the same conversation
     not_chat                         a text completion: a row is a conversation, and would teach another prompt's form
     not_text                         the conversation holds something that is no text (an image, a tool call)

@@ -8,6 +8,8 @@ two steps and started again: what it leaves behind is at most an artifact that n
 or nothing new, the run ends `insufficient_evidence` with how much is missing: curation's refusals are kept then, but no
 feedback is used and no split is fixed.
 
+How far it is stands in the run's `progress`, as of every job.
+
 A run that brings its own draft to be judged goes on to `evaluating`, and needs nothing new. It knows nothing of
 training.
 """
@@ -15,8 +17,8 @@ training.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -32,6 +34,7 @@ from thumbwheel.clock import Clock, system_clock
 from thumbwheel.errors import ArtifactError, JobError, LostRace, StoreUnavailable
 from thumbwheel.home import Home, prepare
 from thumbwheel.ledger import NO_RUN_YET, USED, WAITING
+from thumbwheel.progress import note, seconds_left
 from thumbwheel.records import Run
 from thumbwheel.rollouts import finish_run
 from thumbwheel.store import data_rows, dataset_rows, release_rows
@@ -43,9 +46,13 @@ CATCH_UP_S = 300.0  # how long the consumer may take to reach the run's position
 STRAGGLERS_S = 5.0  # how long an inference may be behind a feedback that was acknowledged
 RECENT_MS = 60_000  # a feedback that is older has no inference on its way
 POLL_S = 0.05
-TRIES, TRY_S = 8, 0.5  # for a store that is locked or away
+NOTE_MS = 1_000  # while it waits, the run's row says how far it is so often
+TRIES, TRY_S = 8, 0.5  # for a store or an artifact store that is locked, full or away
+AGAIN = 3  # the exit status after that: no attempt is spent, the controller tries again later
 
 Sleep = Callable[[float], None]
+
+log_lines = logging.getLogger("thumbwheel.curator")
 
 
 def freeze(store: Store, artifacts: ArtifactStore, home: Home, run_id: str, clock: Clock, sleep: Sleep) -> str:
@@ -64,9 +71,11 @@ def freeze(store: Store, artifacts: ArtifactStore, home: Home, run_id: str, cloc
     _await_stragglers(store, run, clock, sleep)
     with store.read() as tx:
         snapshot = take_snapshot(tx, artifacts, run)
+    _note(store, run, clock, "curating", 0, len(snapshot.rows))
     curation = curate(snapshot)
     if curation.shortfall:
         return _end(store, run_id, snapshot, curation, clock)
+    _note(store, run, clock, "writing the dataset", 0, len(curation.examples))
     sha = publish(artifacts, home.runs / run_id / "dataset", curation)
     return _commit(store, run_id, snapshot, curation, sha, clock)
 
@@ -114,20 +123,31 @@ def since_when(artifacts: ArtifactStore, incumbent: str) -> dict[str, str]:
 
 
 def publish(artifacts: ArtifactStore, scratch: Path, curation: Curation) -> str:
-    """Write the dataset under `scratch`, publish it, and return its sha256."""
+    """Write the dataset under `scratch`, publish it, and return its sha256. Raises ArtifactError, StoreUnavailable."""
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700, parents=True)
-    (scratch / ROWS).write_bytes(curation.rows)
-    (scratch / CARD).write_bytes(curation.card)
+    try:
+        scratch.mkdir(mode=0o700, parents=True)
+        (scratch / ROWS).write_bytes(curation.rows)
+        (scratch / CARD).write_bytes(curation.card)
+    except OSError as error:
+        raise StoreUnavailable(f"the dataset cannot be written: {error.strerror}") from error
     return artifacts.publish(scratch, "dataset", {"rows": len(curation.examples)})
 
 
 def _await_consumer(store: Store, run: Run, clock: Clock, sleep: Sleep) -> None:
-    deadline = clock() + int(CATCH_UP_S * 1000)
+    deadline, note_ms = clock() + int(CATCH_UP_S * 1000), clock()
+    began: tuple[float, int] | None = None
+    told: int | None = None
     while True:
         with store.read() as tx:
-            if data_rows.caught_up(tx, run.positions):
-                return
+            done, of = data_rows.events_read(tx, run.positions)
+        if done == of:
+            return
+        if clock() >= note_ms and done != told:
+            told = done
+            began = began or (time.monotonic(), done)
+            _note(store, run, clock, "waiting for the consumer", done, of, seconds_left(began, done, of))
+            note_ms = clock() + NOTE_MS
         if clock() >= deadline:
             raise JobError(
                 f"The consumer did not reach the run's events within {CATCH_UP_S:g} s. "
@@ -137,12 +157,22 @@ def _await_consumer(store: Store, run: Run, clock: Clock, sleep: Sleep) -> None:
 
 
 def _await_stragglers(store: Store, run: Run, clock: Clock, sleep: Sleep) -> None:
-    deadline = clock() + int(STRAGGLERS_S * 1000)
+    deadline, note_ms = clock() + int(STRAGGLERS_S * 1000), clock()
+    most = 0
     while clock() < deadline:
         with store.read() as tx:
-            if dataset_rows.unseen_since(tx, run.channel, run.created_ms - RECENT_MS) == 0:
-                return
+            missing = dataset_rows.unseen_since(tx, run.channel, run.created_ms - RECENT_MS)
+        if missing == 0:
+            return
+        if clock() >= note_ms:
+            most = max(most, missing)
+            _note(store, run, clock, "waiting for inferences", most - missing, most)
+            note_ms = clock() + NOTE_MS
         sleep(POLL_S)
+
+
+def _note(store: Store, run: Run, clock: Clock, step: str, done: int, of: int, eta_s: float | None = None) -> None:
+    note(store, run.id, "curating", {"step": step, "done": done, "of": of, "eta_s": eta_s}, clock)
 
 
 def _end(store: Store, run_id: str, snapshot: Snapshot, curation: Curation, clock: Clock) -> str:
@@ -191,10 +221,12 @@ def _rulings(snapshot: Snapshot, curation: Curation, instead: Mapping[str, tuple
 
 
 def run(argv: list[str]) -> int:
-    """The verb `curate`. Returns 0 once the run has moved on, 1 where it failed."""
+    """The verb `curate`. Returns 0 once the run has moved on, 1 where it failed, 3 where it is to be tried later."""
     options = parser("curate", "freeze the dataset of a run (the controller starts this)")
     options.add_argument("run", help="the run's id")
     arguments = options.parse_args(argv)
+    # By logging and not by print: a log file on a full disk must not end the job.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     home = prepare(settings_from(arguments).home)
     store = open_store(home.store)
     try:
@@ -211,15 +243,15 @@ def _job(store: Store, home: Home, run_id: str, clock: Clock, sleep: Sleep) -> i
         try:
             print(f"run {run_id}: {freeze(store, artifacts, home, run_id, clock, sleep)}")
             return 0
-        except JobError as error:
+        except (JobError, ArtifactError) as error:
             with store.write() as tx:
                 current = release_rows.get_run(tx, run_id)
                 if current.state == "curating":
                     finish_run(tx, current, "failed", (str(error),), None, clock(), "curator")
-            print(f"run {run_id}: {error}", file=sys.stderr)
+            log_lines.error("run %s: %s", run_id, error)
             return 1
         except (StoreUnavailable, LostRace) as error:
+            log_lines.warning("run %s: to be tried again: %s", run_id, error)
             if attempt == TRIES:
-                raise
-            print(f"run {run_id}: trying again: {error}", file=sys.stderr)
+                return AGAIN
             sleep(TRY_S * attempt)

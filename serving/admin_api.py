@@ -7,8 +7,7 @@ need no key on this listener, everything else an administrator's.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -16,21 +15,25 @@ from sqlalchemy import Connection
 
 from serving import views
 from serving.desk import ACTIONS, Desk
-from serving.openapi import json_body
+from serving.openapi import CHANNEL_WORDS, LEDGER_WORDS, RUN_WORDS, json_body, policies_body
 from serving.parts import Parts
 from serving.shape import answer_errors_in_openai_shape
 from thumbwheel import lineage as trail
-from thumbwheel import rollouts
+from thumbwheel import reports, rollouts
+from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import (
     Conflict,
     InvalidRequest,
     NotFound,
     Unavailable,
 )
-from thumbwheel.ids import new_id
 from thumbwheel.policies import check_name, merge_policies, parse_stages
 from thumbwheel.records import RUN_BUSY, Policies, Release, Run
 from thumbwheel.store import fleet_rows, release_rows
+
+REPORT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {}, "text/markdown": {}}, "description": "The report"}
+}
 
 
 def admin(parts: Parts) -> FastAPI:
@@ -47,7 +50,6 @@ def admin(parts: Parts) -> FastAPI:
 
 def _channels(app: FastAPI, desk: Desk) -> None:
     parts = desk.parts
-    known = {name: {"default": value} for name, value in asdict(Policies()).items()}
 
     @app.get("/admin/v1/channels", summary="Every channel")
     async def list_channels(request: Request) -> dict[str, Any]:
@@ -56,9 +58,13 @@ def _channels(app: FastAPI, desk: Desk) -> None:
         found = await desk.read(lambda tx: [views.channel_view(tx, c) for c in release_rows.all_channels(tx)])
         return {"channels": found}
 
-    @app.put("/admin/v1/channels/{name}", summary="Make or change a channel", **json_body(known, []))
+    @app.put("/admin/v1/channels/{name}", summary="Make or change a channel", **policies_body())
     async def put_channel(name: str, request: Request) -> JSONResponse:
-        """In force on every worker when it returns."""
+        """In force on every worker when it returns.
+
+        409 `rollout_in_progress` where `log` would be switched to `off` while a rollout is running, paused or held:
+        what is not logged cannot be judged. `metadata` keeps no text and is enough.
+        """
         key = await desk.key(request)
         body = await desk.body(request)
         check_name(name)
@@ -73,25 +79,27 @@ def _channels(app: FastAPI, desk: Desk) -> None:
                 policies = merge_policies(Policies(), body)
                 rollouts.create_channel(tx, name, policies, base, engine.pool, now_ms, key.id)
                 return True
-            changed = merge_policies(channel.policies, body)
-            if changed != channel.policies:
-                release_rows.save_channel(tx, replace(channel, policies=changed))
-                before, after = asdict(channel.policies), asdict(changed)
-                fleet_rows.record(tx, now_ms, key.id, "change_channel", name, before, after)
+            rollouts.change_policies(tx, channel, merge_policies(channel.policies, body), now_ms, key.id)
             return False
 
         new = await desk.change(move)
         return JSONResponse(await desk.view(name), 201 if new else 200)
 
-    @app.get("/admin/v1/channels/{name}", summary="A channel, its routing table and its latest rollout")
+    @app.get(
+        "/admin/v1/channels/{name}",
+        summary="A channel, its routing table and its latest rollout",
+        description=CHANNEL_WORDS,
+    )
     async def get_channel(name: str, request: Request) -> dict[str, Any]:
-        """`weight` is percent of units."""
         await desk.key(request)
         return await desk.view(name)
 
-    @app.get("/admin/v1/channels/{name}/ledger", summary="Where every acknowledged feedback is")
+    @app.get(
+        "/admin/v1/channels/{name}/ledger",
+        summary="Where every acknowledged feedback is",
+        description=f"acknowledged = used + refused + waiting, always. {LEDGER_WORDS}",
+    )
     async def get_ledger(name: str, request: Request) -> dict[str, Any]:
-        """acknowledged = used + refused + waiting, always."""
         await desk.key(request)
 
         def ask(tx: Connection) -> dict[str, Any]:
@@ -129,35 +137,29 @@ def _runs(app: FastAPI, desk: Desk) -> None:
                     code="run_in_progress",
                 )
             release = None if body.get("release") is None else _draft(tx, name, body["release"]).id
-            now_ms = parts.clock()
-            run = Run(
-                id=new_id("run", now_ms),
-                channel=name,
-                state="queued",
-                positions={t: {str(p): o for p, o in partitions.items()} for t, partitions in ends.items()},
-                dataset=None,
-                release=release,
-                report=None,
-                reasons=(),
-                progress={},
-                requested_by=key.id,
-                attempts=0,
-                created_ms=now_ms,
-                updated_ms=now_ms,
-                version=1,
-            )
-            release_rows.insert_run(tx, run)
-            fleet_rows.record(tx, now_ms, key.id, "start_run", run.id, None, {"channel": name, "release": release})
-            return run
+            return rollouts.start_run(tx, name, ends, release, parts.clock(), key.id)
 
         run = await desk.change(move)
         return JSONResponse({"id": run.id, "state": run.state}, 202)
 
-    @app.get("/admin/v1/runs/{run}", summary="A run and how far it is")
+    @app.get("/admin/v1/runs/{run}", summary="A run and how far it is", description=RUN_WORDS)
     async def get_run(run: str, request: Request) -> dict[str, Any]:
-        """`progress` is the present step's."""
         await desk.key(request)
         return await desk.read(lambda tx: views.run_view(release_rows.get_run(tx, run)))
+
+    @app.get("/admin/v1/runs/{run}/report", summary="A run's evaluation report", responses=REPORT_RESPONSES)
+    async def get_report(run: str, request: Request, format: Literal["json", "md"] = "json") -> Response:
+        """What was measured and what the gate said of it; with `format=md` for people. It quotes the test questions.
+
+        404 `no_report` where the run has not been evaluated.
+        """
+        await desk.key(request)
+        found = await desk.read(lambda tx: release_rows.get_run(tx, run))
+        artifacts = ArtifactStore(parts.home.artifacts)
+        if format == "md":
+            text = await asyncio.to_thread(reports.read_markdown, artifacts, found)
+            return Response(text, media_type="text/markdown; charset=utf-8")
+        return JSONResponse(await asyncio.to_thread(reports.read_json, artifacts, found))
 
     async def decide(run_id: str, verdict: str, word: str, who: str) -> dict[str, Any]:
         def move(tx: Connection) -> Run:
@@ -190,7 +192,11 @@ def _rollouts(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/admin/v1/channels/{name}/rollouts", summary="Start a rollout by hand", **start_body)
     async def start_rollout(name: str, request: Request) -> dict[str, Any]:
-        """Of a draft or rejected release too; the checks of its files stay."""
+        """Of a draft or rejected release too; the checks of its files stay.
+
+        409 `channel_logs_nothing` where the channel has `log: off`: a candidate could never be judged. Set `log` to
+        metadata first.
+        """
         key = await desk.key(request)
         body = await desk.body(request)
         _only(body, "release", "stages")
@@ -238,10 +244,10 @@ def _observation(app: FastAPI, desk: Desk) -> None:
         await desk.key(request)
         return await desk.read(lambda tx: trail.lineage(tx, thing))
 
-    @app.get("/metrics", summary="This worker's figures and the store's, for Prometheus")
+    @app.get("/metrics", summary="Every gateway worker's figures and the store's, for Prometheus")
     async def metrics() -> Response:
         """No key needed on this listener."""
-        text = await asyncio.to_thread(parts.metrics.exposition)
+        text = await asyncio.to_thread(lambda: parts.metrics.exposition(parts.siblings.texts()))
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/engines/{engine}/metrics", summary="An engine's own figures, as vLLM gives them")

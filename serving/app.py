@@ -20,6 +20,7 @@ from functools import lru_cache
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from serving.admin_api import admin
 from serving.asking import CHAT_PATH, COMPLETIONS_PATH
@@ -32,6 +33,7 @@ from serving.metrics import Metrics
 from serving.parts import Parts
 from serving.proofs import Proofs
 from serving.replies import Application, Receive, Scope, Send
+from serving.siblings import Siblings
 from serving.snapshot import Watch
 from serving.upstream import Upstream
 from thumbwheel.cli import parser, settings_from
@@ -51,6 +53,13 @@ FEEDBACK_MS = 2_000
 DEFAULT_PORTS = {"api": 8080, "admin": 8081}
 BACKLOG = 2048
 THREADS = 32
+EXPOSED_HEADERS = (
+    "x-thumbwheel-release",
+    "x-thumbwheel-variant",
+    "x-thumbwheel-feedback-token",
+    "x-request-id",
+    "retry-after",
+)
 
 
 class Gateway:
@@ -67,6 +76,7 @@ class Gateway:
         inference_log = InferenceLog(
             lambda: SqliteEventLog(home.events), home.spool, settings.log_queue, settings.spool_bytes
         )
+        metrics = Metrics(worker, store, inference_log, in_flight)
         self.parts = Parts(
             settings=settings,
             home=home,
@@ -82,14 +92,16 @@ class Gateway:
             proofs=Proofs(upstream, lambda: watch.now),
             inference_log=inference_log,
             in_flight=in_flight,
-            metrics=Metrics(worker, store, inference_log, in_flight),
+            metrics=metrics,
+            siblings=Siblings(home.workers, worker, metrics.own),
         )
-        self.api = _routed(Chat(self.parts), api(self.parts))
+        self.api = application_api(self.parts)
         self.admin: FastAPI = admin(self.parts)
         self._polling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Read the first picture, begin to poll, to probe and to log."""
+        """Read the first picture, begin to poll, to probe and to log, and answer the other workers."""
+        await self.parts.siblings.start()
         self.parts.inference_log.start()
         self.parts.feedback_log.start()
         self.parts.watch.on_change(self.parts.proofs.wake)
@@ -101,6 +113,7 @@ class Gateway:
         if self._polling is not None:
             self._polling.cancel()
         self.parts.proofs.close()
+        await self.parts.siblings.close()
         await self.parts.upstream.close()
         await asyncio.to_thread(self.parts.inference_log.close)
         await asyncio.to_thread(self.parts.feedback_log.close)
@@ -108,14 +121,32 @@ class Gateway:
         self.parts.urgent.close()
 
 
+def application_api(parts: Parts) -> Application:
+    """The application's listener: the hot path, the other routes, and CORS where a setting asks for it."""
+    return _across_origins(_routed(Chat(parts), api(parts)), parts.settings.cors_origins)
+
+
 def _routed(chat: Chat, rest: FastAPI) -> Application:
     """The hot path past the framework, everything else into it."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        hot = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in (CHAT_PATH, COMPLETIONS_PATH)
+        hot = scope["type"] == "http" and scope["path"] in (CHAT_PATH, COMPLETIONS_PATH)
         await (chat if hot else rest)(scope, receive, send)
 
     return application
+
+
+def _across_origins(application: Application, origins: tuple[str, ...]) -> Application:
+    """Pages of these origins may ask and rate from a browser: keys and tokens are theirs to hold, no cookie counts."""
+    if not origins:
+        return application
+    return CORSMiddleware(
+        application,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),  # SDKs send a dozen of their own
+        expose_headers=EXPOSED_HEADERS,
+    )
 
 
 class Listener(uvicorn.Server):

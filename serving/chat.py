@@ -2,8 +2,8 @@
 
 A request is read, checked and assigned without touching a disk; an engine's answer is passed on as it comes, with our
 id and the channel's name in it. Until the first byte has gone out, what fails at a candidate is asked of the stable
-release once, and an engine that is away is waited for, within bounds. After it, a stream ends with an error event and
-no `[DONE]`.
+release once, and an engine that is away is waited for, within bounds. After it, a stream that fails, by whosever fault,
+ends with one error event and no `[DONE]`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from serving.asking import CONVERSATION_HEADER, PIN_HEADER, Asking, understand
+from serving.exchange import Exchange, as_event
 from serving.parts import Parts, authenticate
 from serving.replies import (
+    EVENT_STREAM,
     RETRY_AFTER_S,
     ClientLeft,
     Receive,
+    Reply,
     Scope,
     Send,
     as_request_error,
@@ -39,15 +41,14 @@ from thumbwheel.errors import (
     EngineError,
     EngineTooSlow,
     EngineUnreachable,
+    MethodNotAllowed,
     NotFound,
     ReleaseFailed,
-    RequestError,
     ThumbwheelError,
     Unavailable,
 )
-from thumbwheel.events import InferenceEvent
 from thumbwheel.ids import feedback_token, mint_inference_id, new_id
-from thumbwheel.records import Channel, Key, Release, Variant
+from thumbwheel.records import Key, Release, Variant
 from thumbwheel.routing import assign
 
 log = logging.getLogger(__name__)
@@ -65,54 +66,6 @@ BROKEN = {
 }
 
 
-@dataclass
-class Exchange:
-    """One request on its way; filled in as it goes, and logged when it ends."""
-
-    asking: Asking
-    key: Key
-    channel: Channel
-    variant: Variant
-    id: str
-    request_id: str
-    at_ms: int
-    began: float
-    served_by: str = ""
-    attempt: int = 0
-    sent: bool = False  # the first byte has gone out
-    first_token: float | None = None
-    answered: float | None = None
-    text: list[str] = field(default_factory=list)
-    tool_calls: bool = False
-    finish_reason: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    error: str | None = None
-
-    def restart(self) -> None:
-        """Another attempt begins; nothing of the last one has gone out."""
-        self.attempt += 1
-        self.text, self.tool_calls, self.finish_reason = [], False, None
-        self.first_token = self.answered = self.prompt_tokens = self.completion_tokens = None
-
-    def read(self, choice: dict[str, Any]) -> bool:
-        """Note what a choice, or a chunk's part of one, says; whether it says anything."""
-        part = choice.get("delta") or choice.get("message") or {}
-        text = choice.get("text") or part.get("content") or ""
-        says = bool(text or part.get("tool_calls") or part.get("reasoning") or choice.get("finish_reason"))
-        if choice.get("index", 0) == 0:
-            self.text.append(text)
-            self.tool_calls |= bool(part.get("tool_calls"))
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        return says
-
-    def count(self, usage: object) -> None:
-        """Note an answer's token counts."""
-        if isinstance(usage, dict):
-            self.prompt_tokens = usage.get("prompt_tokens")
-            self.completion_tokens = usage.get("completion_tokens")
-
-
 class Chat:
     """The ASGI application behind both routes."""
 
@@ -122,18 +75,30 @@ class Chat:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         given = header(scope, b"x-request-id")
-        request_id = given if given is not None and REQUEST_ID.fullmatch(given) else None
+        reply = Reply(send, given if given is not None and REQUEST_ID.fullmatch(given) else None)
         try:
-            await self._serve(scope, receive, send, request_id)
+            await self._serve(scope, receive, reply)
         except ClientLeft:
             return
         except ThumbwheelError as error:
             told = as_request_error(error)
-            named = request_id or new_id("req", self._parts.clock())
-            headers = [*error_headers(told), (b"x-request-id", named.encode())]
-            await send_json(send, told.status, told.body(), headers)
+            await reply.fail(told.status, told.body(), [*error_headers(told), *self._named(reply)])
+        except Exception:
+            # The outermost edge of a request, and so the one place for a broad except: what gets here is a fault of
+            # ours that nobody foresaw. Without it the client would see its connection break, or a stream that just
+            # stops as if it had been finished; it is told that we failed, the log gets the traceback, once.
+            named = self._named(reply)
+            log.exception("request %s failed", reply.request_id)
+            await reply.fail(500, internal_error(), named)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str | None) -> None:
+    def _named(self, reply: Reply) -> list[tuple[bytes, bytes]]:
+        """The header by which a request can be reported, an answer's inference id where there is one."""
+        reply.request_id = reply.request_id or new_id("req", self._parts.clock())
+        return [(b"x-request-id", reply.request_id.encode())]
+
+    async def _serve(self, scope: Scope, receive: Receive, reply: Reply) -> None:
+        if scope["method"] != "POST":
+            raise MethodNotAllowed(scope["method"], ("POST",))
         began = time.monotonic()
         parts = self._parts
         key = await authenticate(parts, header(scope, b"authorization"), "app")
@@ -142,10 +107,10 @@ class Chat:
             chat = scope["path"].endswith("/chat/completions")
             conversation = header(scope, CONVERSATION_HEADER.encode())
             asking = understand(raw, chat, key, conversation, header(scope, PIN_HEADER.encode()))
-            exchange = self._begin(asking, key, request_id, began)
-            await self._while_there(exchange, receive, send)
+            exchange = self._begin(asking, key, reply, began)
+            await self._while_there(exchange, receive)
 
-    def _begin(self, asking: Asking, key: Key, request_id: str | None, began: float) -> Exchange:
+    def _begin(self, asking: Asking, key: Key, reply: Reply, began: float) -> Exchange:
         parts, now = self._parts, self._parts.watch.now
         channel = now.channels.get(asking.channel)
         if channel is None:
@@ -157,12 +122,14 @@ class Chat:
         stopped = channel.name in now.stopped
         variant = Variant(channel.stable, "stable") if stopped else assign(channel, asking.unit)
         at_ms = parts.clock()
-        id_ = mint_inference_id(asking.kind, channel.name, key.tenant, at_ms, parts.secret)
-        return Exchange(asking, key, channel, variant, id_, request_id or id_, at_ms, began, variant.release)
+        logged = channel.policies.log != "off"
+        id_ = mint_inference_id(asking.kind, channel.name, key.tenant, at_ms, parts.secret, logged=logged)
+        reply.request_id = reply.request_id or id_
+        return Exchange(asking, key, channel, variant, reply, id_, at_ms, began, variant.release)
 
-    async def _while_there(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+    async def _while_there(self, exchange: Exchange, receive: Receive) -> None:
         """Answer for as long as the client listens; when it leaves, so does the work in the engine."""
-        work = asyncio.create_task(self._answer(exchange, send))
+        work = asyncio.create_task(self._answer(exchange))
         watch = asyncio.create_task(_gone(receive))
         try:
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
@@ -179,39 +146,35 @@ class Chat:
         finally:
             watch.cancel()
 
-    async def _answer(self, exchange: Exchange, send: Send) -> None:
+    async def _answer(self, exchange: Exchange) -> None:
         """Answer, and log how it went."""
-        status = "cancelled"
+        status = None
         try:
-            status = await self._answer_by_release(exchange, send)
+            status = await self._answer_by_release(exchange)
+        except asyncio.CancelledError:
+            status = "cancelled"
+            raise
         except ClientRejected as error:
             status, exchange.error = "client_error", str(error)
-            await send_json(send, error.status, {"error": error.payload}, _named(exchange))
+            await exchange.reply.fail(error.status, {"error": error.payload}, self._named(exchange.reply))
         except ReleaseFailed as error:
             status, exchange.error = "release_error", str(error)
-            await self._fail(exchange, send, "The model failed to answer this request. Try again.", "engine_failed")
+            await self._fail(exchange, "The model failed to answer this request. Try again.", "engine_failed")
         except EngineUnreachable as error:
             # After the first byte a break is the release's doing as far as anyone can tell, and the client's loss.
             status, exchange.error = "release_error" if exchange.sent else "unavailable", str(error)
-            await self._fail(exchange, send, "No engine can answer just now. Try again.", "engine_unavailable")
-        except ThumbwheelError:
-            status = "unavailable"
-            raise
-        except Exception:
-            # The outermost edge of a request: what got here is our fault, and the client is told no more than that.
-            log.exception("a request failed")
-            status, exchange.error = "unavailable", "internal error"
-            if not exchange.sent:
-                await send_json(send, 500, internal_error(), _named(exchange))
+            await self._fail(exchange, "No engine can answer just now. Try again.", "engine_unavailable")
         finally:
+            if status is None:  # a fault of our own, on its way to `__call__`
+                status, exchange.error = "unavailable", "internal error"
             self._record(exchange, status)
 
-    async def _answer_by_release(self, exchange: Exchange, send: Send) -> str:
+    async def _answer_by_release(self, exchange: Exchange) -> str:
         """Ask the assigned release, and of a candidate that fails before the first byte, the stable one. The status."""
         releases = self._parts.watch.now.releases
         assigned, stable = releases[exchange.variant.release], releases[exchange.channel.stable]
         try:
-            await self._ask(exchange, assigned, send)
+            await self._ask(exchange, assigned)
             return "ok"
         except (ReleaseFailed, EngineUnreachable) as error:
             too_late = isinstance(error.__cause__, EngineTooSlow)
@@ -222,7 +185,7 @@ class Chat:
         exchange.error = str(first)
         exchange.served_by = stable.id
         try:
-            await self._ask(exchange, stable, send)
+            await self._ask(exchange, stable)
         except ReleaseFailed as error:
             if exchange.sent:
                 raise
@@ -230,7 +193,7 @@ class Chat:
             raise EngineUnreachable(f"both releases failed: {first}; {error}") from error
         return "release_error"
 
-    async def _ask(self, exchange: Exchange, release: Release, send: Send) -> None:
+    async def _ask(self, exchange: Exchange, release: Release) -> None:
         """Get the answer from an engine where `release` has answered before, and pass it on. Raises EngineError."""
         proofs, wait_s = self._parts.proofs, self._parts.settings.engine_wait_s
         deadline = time.monotonic() + wait_s
@@ -242,7 +205,7 @@ class Chat:
                     raise ReleaseFailed(reason, status=503)
                 raise EngineUnreachable(f"no engine that answers for {release.id} came within {wait_s:g} s")
             try:
-                await self._pass_on(exchange, target, send)
+                await self._pass_on(exchange, target)
                 return
             except EngineTooSlow as error:
                 if exchange.sent:
@@ -260,37 +223,35 @@ class Chat:
         stable = self._parts.watch.now.releases[exchange.channel.stable]
         return broke.id != stable.id and await self._parts.proofs.wait(stable, ALIVE_S) is not None
 
-    async def _pass_on(self, exchange: Exchange, target: Target, send: Send) -> None:
-        asking = exchange.asking
+    async def _pass_on(self, exchange: Exchange, target: Target) -> None:
+        asking, send = exchange.asking, exchange.reply.send
         exchange.restart()
         # Retries get another id: the engine may still hold the first.
         suffix = "" if exchange.attempt == 1 else f"-{exchange.attempt}"
         engine_id = exchange.id.partition("-")[2] + suffix
         async with self._parts.upstream.post(target, asking.path, asking.body, engine_id) as response:
             if not asking.stream:
-                await self._send_whole(exchange, await response.read(), send)
+                await self._send_whole(exchange, await response.read())
                 return
-            stream = self._stream(exchange, events(response))
-            async for block in stream:
+            async for block in self._stream(exchange, events(response)):
                 if not exchange.sent:
-                    kind = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+                    kind = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-cache")]
                     headers = [*kind, *self._headers(exchange)]
-                    exchange.sent = True
                     await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": block, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _send_whole(self, exchange: Exchange, raw: bytes, send: Send) -> None:
+    async def _send_whole(self, exchange: Exchange, raw: bytes) -> None:
         answer = _decoded(raw)
-        if not isinstance(answer.get("choices"), list) or not answer["choices"]:
+        choices = _choices(answer)
+        if not choices:
             raise ReleaseFailed("the engine's answer has no choices", status=200)
-        for choice in answer["choices"]:
+        for choice in choices:
             exchange.read(choice)
         exchange.count(answer.get("usage"))
         exchange.answered = time.monotonic()
         answer["id"], answer["model"] = exchange.id, exchange.channel.name
-        exchange.sent = True
-        await send_json(send, 200, answer, self._headers(exchange))
+        await send_json(exchange.reply.send, 200, answer, self._headers(exchange))
 
     async def _stream(self, exchange: Exchange, data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The client's events. Nothing comes out before the first token, so that until then another may be asked."""
@@ -311,7 +272,7 @@ class Chat:
                 chunk.pop("usage", None)
                 if not chunk.get("choices"):
                     continue
-            said = [exchange.read(choice) for choice in chunk.get("choices", ())]  # each is noted
+            said = [exchange.read(choice) for choice in _choices(chunk)]  # each is noted
             if any(said) and exchange.first_token is None:
                 exchange.first_token = time.monotonic()
             chunk["id"], chunk["model"] = exchange.id, exchange.channel.name
@@ -322,66 +283,28 @@ class Chat:
         if not done:
             raise EngineUnreachable("the engine's stream ended early")
 
-    async def _fail(self, exchange: Exchange, send: Send, message: str, code: str) -> None:
-        if not exchange.sent:
-            told: RequestError = Unavailable(message, code=code, retry_after=RETRY_AFTER_S)
-            await send_json(send, told.status, told.body(), [*error_headers(told), *_named(exchange)])
-        elif exchange.asking.stream:
-            event = b"data: " + msgspec.json.encode(BROKEN) + b"\n\n"
-            await send({"type": "http.response.body", "body": event})
+    async def _fail(self, exchange: Exchange, message: str, code: str) -> None:
+        told = Unavailable(message, code=code, retry_after=RETRY_AFTER_S)
+        body = BROKEN if exchange.sent else told.body()
+        await exchange.reply.fail(told.status, body, [*error_headers(told), *self._named(exchange.reply)])
 
     def _headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         parts = self._parts
         role = exchange.variant.role if exchange.served_by == exchange.variant.release else "stable"
         expires_ms = exchange.at_ms + parts.settings.feedback_window_s * 1000
         return [
-            *_named(exchange),
+            *self._named(exchange.reply),
             (b"x-thumbwheel-release", exchange.served_by.encode()),
             (b"x-thumbwheel-variant", role.encode()),
             (b"x-thumbwheel-feedback-token", feedback_token(exchange.id, expires_ms, parts.secret).encode()),
         ]
 
     def _record(self, exchange: Exchange, status: str) -> None:
-        event = _as_event(exchange, status, time.monotonic())
+        event = as_event(exchange, status, time.monotonic())
         self._parts.metrics.count(event)
         policy = exchange.channel.policies.log
         if policy != "off":
             self._parts.inference_log.put(event, keep_text=policy == "full" and exchange.asking.may_store)
-
-
-def _named(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    return [(b"x-request-id", exchange.request_id.encode())]
-
-
-def _as_event(exchange: Exchange, status: str, now: float) -> InferenceEvent:
-    asking, policies = exchange.asking, exchange.channel.policies
-    text = "".join(exchange.text)
-    # An answer that only calls tools has no text, and is not an empty answer; nor is one that never began.
-    nothing = not text and (exchange.tool_calls or exchange.answered is None)
-    took = ((exchange.answered or now) - exchange.began) * 1e3
-    return InferenceEvent(
-        id=exchange.id,
-        tenant=exchange.key.tenant,
-        channel=exchange.channel.name,
-        unit=asking.unit,
-        at_ms=exchange.at_ms,
-        assigned=exchange.variant.release,
-        role=exchange.variant.role,
-        served_by=exchange.served_by,
-        status=status,
-        streamed=asking.stream,
-        rollout=exchange.channel.rollout,
-        key=exchange.key.id,
-        messages=asking.messages,
-        answer=None if nothing else text,
-        finish_reason=exchange.finish_reason,
-        prompt_tokens=exchange.prompt_tokens,
-        completion_tokens=exchange.completion_tokens,
-        ttft_ms=None if exchange.first_token is None else (exchange.first_token - exchange.began) * 1e3,
-        e2e_ms=took,
-        error=exchange.error,
-        trainable=policies.train and asking.may_store,
-    )
 
 
 def _decoded(raw: bytes) -> dict[str, Any]:
@@ -392,6 +315,16 @@ def _decoded(raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ReleaseFailed("the engine's answer is no JSON object", status=200)
     return value
+
+
+def _choices(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """An answer's choices, or a chunk's, which may have none. Raises ReleaseFailed where they are not as OpenAI's."""
+    choices = answer.get("choices") or []
+    if isinstance(choices, list) and all(isinstance(choice, dict) for choice in choices):
+        parts = [choice.get(name) for choice in choices for name in ("delta", "message")]
+        if all(isinstance(part, dict | None) for part in parts):
+            return choices
+    raise ReleaseFailed("the engine's answer has choices of an unknown form", status=200)
 
 
 async def _gone(receive: Receive) -> None:

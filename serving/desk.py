@@ -143,7 +143,7 @@ class Desk:
         await self.parts.watch.refresh()
         log.warning("emergency stop of channel %s by %s", channel.name, who)
         only = replace(channel, variants=())
-        return {**views.table_view(only), "rollout": None, "runs": [], "emergency": True}
+        return {**views.table_view(only), "rollout": None, "waiting": None, "runs": [], "emergency": True}
 
     def check_files(self, release: Release) -> None:
         """The checks that no administrator can wave through. Raises Conflict with the reason as its code."""

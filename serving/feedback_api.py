@@ -18,12 +18,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from serving.auth import need_right
-from serving.openapi import FEEDBACK_BODY, document
-from serving.parts import Parts, authenticate
+from serving.openapi import FEEDBACK_BODY, LEDGER_WORDS, document
+from serving.parts import Parts, authenticate, picture
 from serving.replies import read_json
 from serving.shape import answer_errors_in_openai_shape
 from thumbwheel import events
-from thumbwheel.errors import Forbidden, InvalidRequest, NotFound, Unavailable
+from thumbwheel.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unavailable
 from thumbwheel.events import FeedbackEvent
 from thumbwheel.ids import (
     InferenceId,
@@ -126,7 +126,10 @@ def api(parts: Parts) -> FastAPI:
 
     @app.post("/v1/feedback", status_code=202, summary="Say what a user thought of an answer", **FEEDBACK_BODY)
     async def post_feedback(request: Request) -> JSONResponse:
-        """By the application's key, or by the answer's `x-thumbwheel-feedback-token` alone."""
+        """By the application's key, or by the answer's `x-thumbwheel-feedback-token` alone.
+
+        409 `inference_not_logged` where the channel had `log: off` when it answered.
+        """
         said, inference, tenant = await _entitled(parts, request)
         channel = next((n for n in parts.watch.now.channels if channel_tag(n) == inference.channel_tag), None)
         if channel is None:
@@ -148,9 +151,9 @@ def api(parts: Parts) -> FastAPI:
         await parts.feedback_log.append(event)
         return JSONResponse({"id": event.id, "state": WAITING}, 202)
 
-    @app.get("/v1/feedback/{feedback}", summary="What became of a feedback")
+    @app.get("/v1/feedback/{feedback}", summary="What became of a feedback", description=LEDGER_WORDS)
     async def get_feedback(feedback: str, request: Request) -> dict[str, Any]:
-        """`waiting`, `used` (in a frozen dataset) or `refused`, with the reason."""
+        """For a key of its tenant, or its answer's feedback token."""
         token = request.headers.get(TOKEN_HEADER)
         key = None
         if request.headers.get("authorization") or token is None:
@@ -188,7 +191,10 @@ def api(parts: Parts) -> FastAPI:
 
 
 async def _entitled(parts: Parts, request: Request) -> tuple[Said, InferenceId, str]:
-    """The feedback, its inference, and the tenant it belongs to. Refuses the forged, the foreign and the late."""
+    """The feedback, its inference, and the tenant it belongs to.
+
+    Refuses the forged, the foreign, the late, and what is about an answer that was not logged.
+    """
     token = request.headers.get(TOKEN_HEADER)
     authorization = request.headers.get("authorization")
     key: Key | None = None
@@ -206,9 +212,14 @@ async def _entitled(parts: Parts, request: Request) -> tuple[Said, InferenceId, 
             raise Forbidden("This inference belongs to another tenant.", param="inference_id", code="foreign_tenant")
     else:
         check_feedback_token(str(token), said.inference, parts.clock(), parts.secret)
-        tenants = {one.tenant for one in parts.watch.now.keys.values()}
-        tags = {tenant_tag(parts.secret, name): name for name in tenants}
-        tenant = tags.get(inference.tenant_tag, "")
+        tenant = _tenant_of(parts, inference)
+    if not inference.logged:
+        raise Conflict(
+            "This answer was not logged (`log: off` of its channel), so nothing can be learnt from feedback on it. Set "
+            "the channel's `log` to metadata or full; answers from then on take feedback.",
+            param="inference_id",
+            code="inference_not_logged",
+        )
     if inference.at_ms + parts.settings.feedback_window_s * 1000 < parts.clock():
         raise InvalidRequest(
             "Feedback on this answer is closed: its window has passed.",
@@ -216,6 +227,13 @@ async def _entitled(parts: Parts, request: Request) -> tuple[Said, InferenceId, 
             code="feedback_window_closed",
         )
     return said, inference, tenant
+
+
+def _tenant_of(parts: Parts, inference: InferenceId) -> str:
+    for tenant in {key.tenant for key in picture(parts).keys.values()}:
+        if tenant_tag(parts.secret, tenant) == inference.tenant_tag:
+            return tenant
+    raise NotFound("The tenant of this inference is not known here.", param="inference_id")
 
 
 async def _seen(parts: Parts, feedback: str) -> tuple[Feedback, dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Inferences on their way to the event log, off the request path: chat never waits for a disk.
 
 A bounded queue feeds one thread that writes batches. While the log is away they go to this worker's spool file,
-bounded in size, and from there into the log when it is back, oldest first; what fits nowhere is dropped and counted.
+bounded in size, and from there into the log when it is back, oldest first; what fits nowhere, on a full disk say, is
+dropped and counted.
 A record may be written twice where a process is killed while its spool drains; its id makes that harmless. Spools
 that a killed worker left behind are adopted by the next one to start.
 """
@@ -80,7 +81,11 @@ class InferenceLog:
                 log.exception("inferences could not be written")
                 self.dropped += len(batch)
             if self._spool.size and time.monotonic() >= self._retry_at:
-                self._drain()
+                try:
+                    self._drain()
+                except OSError as error:
+                    log.warning("the spool cannot be read: %s", error)
+                    self._retry_at = time.monotonic() + RETRY_S
         if self._log is not None:
             self._log.close()
         self._spool.close()
@@ -155,22 +160,32 @@ class _Spool:
 
     def add(self, lines: list[bytes]) -> int:
         """Keep `lines`; returns how many did not fit, or found the disk full."""
-        lost = 0
+        room = self._limit - self.size
+        fitting = []
+        for line in lines:
+            if len(line) + 1 <= room:
+                fitting.append(line + b"\n")
+                room -= len(line) + 1
         try:
-            if self._own is None:
-                self._own = _locked(self._directory / f"{os.getpid()}-{time.time_ns()}.jsonl")
-            self._own.seek(0, os.SEEK_END)
-            for line in lines:
-                if self.size + len(line) + 1 > self._limit:
-                    lost += 1
-                    continue
-                self._own.write(line + b"\n")
-                self.size += len(line) + 1
-            self._own.flush()
+            kept = self._append(b"".join(fitting)) if fitting else b""
         except OSError as error:
             log.error("the spool cannot be written: %s", error)
-            return len(lines)
-        return lost
+            kept = b""
+        self.size += len(kept)
+        return len(lines) - kept.count(b"\n")
+
+    def _append(self, whole: bytes) -> bytes:
+        """Write as many of the lines of `whole` as the disk takes, and return them. Raises OSError where it takes none.
+
+        Past the reader's buffer, which would keep what a full disk refused and write it some time later.
+        """
+        if self._own is None:
+            self._own = _locked(self._directory / f"{os.getpid()}-{time.time_ns()}.jsonl")
+        with open(self._own.name, "ab", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            kept = whole[: whole.rfind(b"\n", 0, file.write(whole)) + 1]
+            file.truncate(before + len(kept))  # without the line that the disk took half of
+        return kept
 
     def batches(self) -> Iterator[list[bytes]]:
         """What is to be drained, oldest file first; call `drained` after each that is in the log."""

@@ -1,4 +1,4 @@
-"""How much one key may have under way at a time. In memory, per worker."""
+"""How much one key may have under way at a time, in one worker: several together allow so many times as much."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from thumbwheel.records import Key
 
 
 class InFlight:
-    """Counts requests under way by key; a worker's share of the limit is the whole of it."""
+    """Counts requests under way by key, in memory."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -67,9 +67,10 @@ class AdapterSource:
         self._fetches: dict[str, asyncio.Task[Path | None]] = {}
 
     async def fetch(self, name: str) -> Path | None:
-        """The directory of this engine's own checked copy, or None, with the reason in the log. Never raises.
+        """The directory of this engine's own checked copy, or None, with the reason in the log.
 
         Hashing runs in a thread, so the server's loop goes on. A failure is not kept: the artifact may arrive later.
+        Only a fault of our own is raised, for all who wait, and it is not kept either.
         """
         sha = adapter_sha(name)
         if sha is None:
@@ -78,11 +79,13 @@ class AdapterSource:
         task = self._fetches.get(sha)
         if task is None:
             task = self._fetches[sha] = asyncio.create_task(asyncio.to_thread(self._fetch, sha))
+            task.add_done_callback(lambda done: self._keep_no_failure(sha, done))
         # Shielded: one client that leaves must not end what others wait for.
-        path = await asyncio.shield(task)
-        if path is None and self._fetches.get(sha) is task:
+        return await asyncio.shield(task)
+
+    def _keep_no_failure(self, sha: str, done: asyncio.Task[Path | None]) -> None:
+        if done.cancelled() or done.exception() is not None or done.result() is None:
             del self._fetches[sha]
-        return path
 
     def _fetch(self, sha: str) -> Path | None:
         started = time.monotonic()

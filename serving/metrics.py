@@ -1,14 +1,16 @@
 """What Prometheus is told: counted here as requests end, and read from the store when a scrape asks.
 
-Each worker answers a scrape for itself and says which it is; `sum without (worker)` joins them. Times are in seconds.
+One scrape shows the whole gateway: the worker that it reaches adds what its siblings tell (`serving.siblings`). Each
+worker's series bear its name, so none of them ever falls; `sum without (worker)` joins them. Times are in seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, func, select
 
@@ -29,7 +31,8 @@ class Metrics:
     """One worker's figures. `release` and `variant` are those a request was assigned to."""
 
     def __init__(self, worker: str, store: Store, inference_log: InferenceLog, in_flight: InFlight) -> None:
-        self.registry = CollectorRegistry()
+        self._registry = CollectorRegistry()
+        self._store = StoreFigures(store)
         self._worker = worker
         counter, histogram = self._counter, self._histogram
         self._requests = counter("requests", "Requests, by how they ended", "status")
@@ -45,15 +48,14 @@ class Metrics:
             ("log_spool_bytes", "Bytes on disk that the log has not got", lambda: inference_log.spooled),
             ("log_dropped", "Inferences that fitted nowhere, since this worker started", lambda: inference_log.dropped),
         ):
-            gauge = Gauge(f"thumbwheel_{name}", text, ("worker",), registry=self.registry)
+            gauge = Gauge(f"thumbwheel_{name}", text, ("worker",), registry=self._registry)
             gauge.labels(worker).set_function(read)
-        self.registry.register(StoreFigures(store))
 
     def _counter(self, name: str, text: str, *more: str) -> Counter:
-        return Counter(f"thumbwheel_{name}", text, (*LABELS, *more), registry=self.registry)
+        return Counter(f"thumbwheel_{name}", text, (*LABELS, *more), registry=self._registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"thumbwheel_{name}", text, LABELS, buckets=buckets, registry=self.registry)
+        return Histogram(f"thumbwheel_{name}", text, LABELS, buckets=buckets, registry=self._registry)
 
     def count(self, event: InferenceEvent) -> None:
         """A request has ended."""
@@ -72,9 +74,30 @@ class Metrics:
                 rest = (event.e2e_ms - event.ttft_ms) / ((event.completion_tokens or 0) - 1)
                 self._tpot.labels(*labels).observe(rest / 1e3)
 
-    def exposition(self) -> bytes:
-        """The text that a scrape gets."""
-        return generate_latest(self.registry)
+    def own(self) -> bytes:
+        """This worker's part of a scrape."""
+        return generate_latest(self._registry)
+
+    def exposition(self, siblings: Sequence[bytes]) -> bytes:
+        """The text that a scrape gets: this worker's part, the others', and what the store says, once."""
+        return generate_latest(_Joined([self.own(), *siblings])) + generate_latest(self._store)
+
+
+class _Joined(Collector):
+    """Several workers' texts as one: each family once, with everybody's samples."""
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        self._texts = texts
+
+    def collect(self) -> Iterable[Metric]:
+        """The families, in the order of their first mention."""
+        found: dict[str, Metric] = {}
+        for text in self._texts:
+            for family in text_string_to_metric_families(text.decode()):
+                found.setdefault(family.name, family)
+                if found[family.name] is not family:
+                    found[family.name].samples += family.samples
+        return found.values()
 
 
 class StoreFigures(Collector):
@@ -82,10 +105,6 @@ class StoreFigures(Collector):
 
     def __init__(self, store: Store) -> None:
         self._store = store
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: the store is not asked before the first scrape."""
-        return []
 
     def collect(self) -> Iterable[Metric]:
         """The figures; only `thumbwheel_store_up 0` while the store is away."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from serving.fields import CHAT, COMPLETIONS, KEPT
+from thumbwheel.ledger import USED
+from thumbwheel.lineage import EXPLAINED
+from thumbwheel.policies import CHOICES, MAX_SCORERS, MAX_STAGES
+from thumbwheel.records import ROLLOUT_STATES, RUN_STATES, Policies, Stage
+from thumbwheel.scorers import KINDS
 
 
 def json_body(properties: dict[str, Any], required: list[str], description: str = "") -> dict[str, Any]:
@@ -22,14 +28,79 @@ FEEDBACK_BODY = json_body(
         "inference_id": {"type": "string", "description": "the answer's `id`"},
         "thumb": {"type": "string", "enum": ["up", "down"]},
         "score": {"type": "number", "minimum": 0, "maximum": 1},
-        "comment": {"type": "string"},
-        "correction": {"type": "string", "description": "what the answer should have been"},
-        "tags": {"type": "array", "items": {"type": "string"}},
-        "metrics": {"type": "object", "additionalProperties": {"type": ["boolean", "number"]}},
-        "author": {"type": "string", "description": "another author than the answer's unit; needs the right `author`"},
+        "comment": {"type": "string", "maxLength": 65_536},
+        "correction": {
+            "type": "string",
+            "maxLength": 65_536,
+            "description": "what the answer should have been: what is learnt, with any thumb or none",
+        },
+        "tags": {"type": "array", "items": {"type": "string", "maxLength": 128}, "maxItems": 32},
+        "metrics": {"type": "object", "additionalProperties": {"type": ["boolean", "number"]}, "maxProperties": 32},
+        "author": {
+            "type": "string",
+            "maxLength": 512,
+            "description": "another author than the answer's unit; needs the right `author`",
+        },
     },
     ["inference_id"],
     "At least one field beside `inference_id`.",
+)
+
+
+def policies_body() -> dict[str, Any]:
+    """As `json_body`, of the channel policies."""
+    told: dict[str, dict[str, Any]] = {name: {"default": value} for name, value in asdict(Policies()).items()}
+    for name, choices in CHOICES.items():
+        told[name]["enum"] = list(choices)
+    told["log"]["description"] = (
+        "`off` logs nothing: no rollout can start, none may be in progress when it is set (409), feedback is refused"
+    )
+    told["train_after"]["description"] = "a run starts by itself after so many new usable corrections; null: never"
+    told["scorers"] |= {
+        "maxItems": MAX_SCORERS,
+        "items": {"oneOf": [_scorer(kind, needed) for kind, needed in KINDS.items()]},
+        "description": "`regex` is searched by Python's `re` in the answer as it came: write ^ and $ for a full match. "
+        "`label` compares its one group with the correction's, `exact` and `chrf` the whole texts.",
+    }
+    told["stages"] |= {"maxItems": MAX_STAGES, "minItems": 1, "items": _STAGE}
+    return json_body(told, [])
+
+
+def _scorer(kind: str, needed: tuple[str, ...]) -> dict[str, Any]:
+    types = {"pattern": "string", "schema": "object"}
+    properties = {"kind": {"const": kind}, **{name: {"type": types[name]} for name in needed}}
+    return {"type": "object", "properties": properties, "required": ["kind", *needed], "additionalProperties": False}
+
+
+_STAGE = {
+    "type": "object",
+    "properties": {
+        "weight": {"type": "number", "description": "percent; weights rise to 100"},
+        "min_units": {"type": "integer", "default": Stage.min_units, "description": "of the candidate"},
+        "min_requests": {"type": "integer", "default": Stage.min_requests, "description": "of the candidate"},
+        "deadline_s": {"type": "number", "default": Stage.deadline_s, "description": "then it is held"},
+    },
+    "required": ["weight"],
+    "additionalProperties": False,
+}
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+LEDGER_WORDS = f"`{USED}`: in a frozen dataset. The reasons of what is waiting or refused:\n\n" + "\n".join(
+    f"- `{reason}`: {told}" for reason, told in EXPLAINED.items()
+)
+RUN_WORDS = (
+    f"`state` is one of {_listed(RUN_STATES)}; the last four are ends, and a person may still approve or reject an "
+    "`insufficient_evidence` that has a `release`. `progress` is the present step's. `report` is the sum of the "
+    "report's artifact, null before the evaluation has ended; `/admin/v1/runs/{run}/report` shows it."
+)
+CHANNEL_WORDS = (
+    "`weight` is percent of units; `waiting` is a candidate that no rollout moves, with the reason, or null. The "
+    f"rollout's `state` is one of {_listed(ROLLOUT_STATES)}: `paused` by a person; `held` where a stage's deadline "
+    "passed without enough evidence, for a person to decide; the last three are ends. `stage` counts from 0."
 )
 
 

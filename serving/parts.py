@@ -11,9 +11,11 @@ from serving.inference_log import InferenceLog
 from serving.limits import InFlight
 from serving.metrics import Metrics
 from serving.proofs import Proofs
-from serving.snapshot import Watch
+from serving.siblings import Siblings
+from serving.snapshot import Snapshot, Watch
 from serving.upstream import Upstream
 from thumbwheel.clock import Clock
+from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog import EventLog
 from thumbwheel.home import Home
 from thumbwheel.records import Key
@@ -39,14 +41,25 @@ class Parts:
     inference_log: InferenceLog
     in_flight: InFlight
     metrics: Metrics
+    siblings: Siblings
+
+
+def picture(parts: Parts) -> Snapshot:
+    """The latest picture of the service. Raises StoreUnavailable while there is none."""
+    if parts.watch.now.generation < 0:
+        raise StoreUnavailable("nothing has been read of it since this worker started")
+    return parts.watch.now
 
 
 async def authenticate(parts: Parts, authorization: str | None, kind: str) -> Key:
-    """The key that asks. Raises Unauthenticated. A key made a moment ago is known after one look at the store."""
+    """The key that asks. A key made a moment ago is known after one look at the store.
+
+    Raises Unauthenticated; StoreUnavailable while nothing was read yet: a worker that starts just then knows no key.
+    """
     key = find_key(parts.watch.now.keys, authorization, kind)
     if key is None and bearer(authorization) is not None:
         await parts.watch.refresh()
-        key = find_key(parts.watch.now.keys, authorization, kind)
+        key = find_key(picture(parts).keys, authorization, kind)
     if key is None:
         raise refusal(authorization, kind)
     return key

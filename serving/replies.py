@@ -13,6 +13,7 @@ from thumbwheel.errors import (
     EngineError,
     InvalidRequest,
     LostRace,
+    MethodNotAllowed,
     RequestError,
     StoreUnavailable,
     ThumbwheelError,
@@ -31,6 +32,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 MAX_DEPTH = 64
 BODY_PAUSE_S = 30.0  # the longest that a client may pause in the middle of its body
 RETRY_AFTER_S = 2
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
 
 class ClientLeft(Exception):
@@ -65,8 +67,11 @@ def internal_error() -> dict[str, dict[str, str | None]]:
 
 
 def error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
-    """`retry-after` where the error has one."""
-    return [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]
+    """`retry-after` or `allow` where the error has one."""
+    found = [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]
+    if isinstance(error, MethodNotAllowed):
+        found.append((b"allow", ", ".join(error.allow).encode()))
+    return found
 
 
 async def send_json(send: Send, status: int, body: object, headers: Headers = ()) -> None:
@@ -75,6 +80,36 @@ async def send_json(send: Send, status: int, body: object, headers: Headers = ()
     fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
     await send({"type": "http.response.body", "body": raw})
+
+
+class Reply:
+    """Passes an answer on and knows how far it got, so that what fails half-way is still told in the right form.
+
+    `request_id` is the client's own, or else what it is told when there is one to tell.
+    """
+
+    def __init__(self, send: Send, request_id: str | None) -> None:
+        self._send = send
+        self._streams = False
+        self._ended = False
+        self.begun = False  # the first byte has gone out
+        self.request_id = request_id
+
+    async def send(self, message: Message) -> None:
+        """Pass one message on."""
+        if message["type"] == "http.response.start":
+            self.begun = True
+            self._streams = (b"content-type", EVENT_STREAM) in message["headers"]
+        else:
+            self._ended = not message.get("more_body", False)
+        await self._send(message)
+
+    async def fail(self, status: int, body: object, headers: Headers = ()) -> None:
+        """End with an error: a whole answer before the first byte, after it a stream's last event, without `[DONE]`."""
+        if not self.begun:
+            await send_json(self.send, status, body, headers)
+        elif self._streams and not self._ended:
+            await self.send({"type": "http.response.body", "body": b"data: " + msgspec.json.encode(body) + b"\n\n"})
 
 
 def header(scope: Scope, name: bytes) -> str | None:

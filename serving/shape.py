@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
-from serving.replies import ClientLeft, as_request_error, internal_error
-from thumbwheel.errors import InvalidRequest, NotFound, RequestError, ThumbwheelError
-
-log = logging.getLogger(__name__)
+from serving.replies import ClientLeft, as_request_error, error_headers, internal_error
+from thumbwheel.errors import InvalidRequest, MethodNotAllowed, NotFound, RequestError, ThumbwheelError
 
 
 def answer_errors_in_openai_shape(app: FastAPI) -> None:
@@ -22,12 +19,16 @@ def answer_errors_in_openai_shape(app: FastAPI) -> None:
     async def ours(_request: Request, error: ThumbwheelError) -> JSONResponse:
         return respond(as_request_error(error))
 
-    @app.exception_handler(HTTPException)
-    async def framework(request: Request, error: HTTPException) -> JSONResponse:
-        if error.status_code == 404:
-            return respond(NotFound("There is no such route. See /openapi.json.", code="unknown_route"))
-        told = InvalidRequest(f"{request.method} is not what this route takes.", code="method_not_allowed")
-        return JSONResponse(told.body(), error.status_code, headers=dict(error.headers or {}))
+    @app.exception_handler(404)
+    async def no_route(_request: Request, _error: HTTPException) -> JSONResponse:
+        return respond(NotFound("There is no such route. See /openapi.json.", code="unknown_route"))
+
+    @app.exception_handler(405)
+    async def no_method(request: Request, _error: HTTPException) -> JSONResponse:
+        # The framework names the methods of one of a path's routes only.
+        matching = [r for r in app.routes if isinstance(r, Route) and r.path_regex.match(request.url.path)]
+        allow = sorted({method for route in matching for method in route.methods or ()})
+        return respond(MethodNotAllowed(request.method, allow))
 
     @app.exception_handler(RequestValidationError)
     async def parameters(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -40,12 +41,12 @@ def answer_errors_in_openai_shape(app: FastAPI) -> None:
         return JSONResponse(None, 499)
 
     @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    async def unforeseen(_request: Request, _error: Exception) -> JSONResponse:
+        # Not logged here: the framework raises it again, and the server logs it with its traceback.
         return JSONResponse(internal_error(), 500)
 
 
 def respond(error: RequestError) -> JSONResponse:
     """The error as a response."""
-    headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
     return JSONResponse(error.body(), error.status, headers=headers)

@@ -4,11 +4,13 @@ An engine's error is sorted here, once, into one of three: nobody there (EngineU
 (ReleaseFailed: unknown name, adapter refused, 5xx), or the client's (ClientRejected: every other 4xx, and 501, which
 vLLM gives to parameters it has no code for). A 400 is the release's only where its text is, word for word, what vLLM
 says of an adapter that it could not load: a client cannot make an engine say that of a release that has answered.
+What an engine tells a client to do with the server's flags is left out, or said in the client's own terms.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,10 @@ CONNECT_S = 2.0
 MAX_LINE = 16 * 1024 * 1024  # one event of a stream
 MAX_ERROR_CHARS = 1_000
 CONTEXT_LENGTH = "maximum context length"
+TOOL_FLAGS = ("--tool-call-parser", "--enable-auto-tool-choice")
+NO_TOOLS = 'The model of this channel calls no tools. Leave `tools` out, or send `tool_choice: "none"`.'
+SERVER_FLAG = re.compile(r"(?<!\S)[`(']*--[a-z]+(-[a-z]+)+")
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True)
@@ -76,15 +82,10 @@ class Upstream:
             async with self._session(engine).get(_url(engine) + path, timeout=aiohttp.ClientTimeout(10)) as response:
                 return response.status, response.content_type, await response.read()
 
-    async def keep(self, engines: tuple[Engine, ...]) -> None:
-        """Close the connections to every engine, or earlier incarnation, that is not among `engines`."""
-        live = {(engine.id, engine.incarnation) for engine in engines}
-        for gone in [key for key in self._sessions if key not in live]:
-            await self._sessions.pop(gone).close()
-
     async def close(self) -> None:
         """Close all connections."""
-        await self.keep(())
+        while self._sessions:
+            await self._sessions.popitem()[1].close()
 
     def _session(self, engine: Engine) -> aiohttp.ClientSession:
         key = (engine.id, engine.incarnation)
@@ -130,15 +131,23 @@ def sort_error(status: int, raw: bytes, target: Target) -> EngineError:
     shown = message.replace(target.name, target.release.channel) if target.release.served_name else message
     code = "context_length_exceeded" if CONTEXT_LENGTH in message else payload.get("code")
     param = payload.get("param")
+    if any(flag in message for flag in TOOL_FLAGS):
+        shown, code, param = NO_TOOLS, "unsupported_field", "tools"
     return ClientRejected(
         {
-            "message": shown,
+            "message": _without_flags(shown),
             "type": "invalid_request_error",
             "param": param if isinstance(param, str) else None,
             "code": code if isinstance(code, str) else None,
         },
         status=status if status in (413, 415, 422) else 400,
     )
+
+
+def _without_flags(message: str) -> str:
+    """The message less what it says of the server's own flags, which no client can set."""
+    kept = [sentence for sentence in SENTENCE_END.split(message) if not SERVER_FLAG.search(sentence)]
+    return " ".join(kept) or "The engines here are not set up for what this request asks."
 
 
 def _json_object(raw: bytes) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from thumbwheel import events
+from thumbwheel import events, rollouts
 from thumbwheel.eventlog import EventLog
 from thumbwheel.events import FeedbackEvent
 from thumbwheel.ledger import INFERENCE_NOT_SEEN
@@ -23,6 +23,7 @@ def channel_view(tx: Connection, channel: Channel) -> dict[str, Any]:
     return {
         **table_view(channel),
         "rollout": rollout,
+        "waiting": rollouts.waiting(tx, channel),
         "runs": [run.id for run in release_rows.runs_of(tx, channel.name)],
     }
 

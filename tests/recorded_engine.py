@@ -34,7 +34,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from tests.recorded_checks import Refused, check_fields, check_values, read_body
 from tests.recorded_model import BEHAVIOUR, Behaviour, RecordedModel, read_behaviour
 from thumbwheel.adapter import BaseModules, adapter_sha, base_modules, check_adapter
 from thumbwheel.artifacts import ArtifactStore
@@ -56,15 +58,6 @@ CHUNKS_BEFORE_DEATH = 2
 
 class Broken(Exception):
     """A fault that was asked for: the connection ends here."""
-
-
-class Refused(Exception):
-    """An answer that is an error, in the engine's own shape: its `code` is a number."""
-
-    def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
 @dataclass(frozen=True)
@@ -96,6 +89,7 @@ class RecordedEngine:
         self.modules: BaseModules | None = base_modules(model) if any(model.glob("*.safetensors")) else None
         self.adapters: dict[str, Behaviour] = {}
         self.counts = {"requests": 0, "tokens": 0, "adapter_loads": 0}
+        self.running = 0
         self._log_lock = threading.Lock()
 
     def behaviour(self, name: str) -> Behaviour:
@@ -154,32 +148,44 @@ class Job:
     body: dict[str, Any]
     tokens: list[int]
     finish_reason: str
+    stop_reason: str | None
+    others: tuple[Job, ...] = ()  # of the request's further prompts
 
     @property
-    def usage(self) -> dict[str, int]:
-        done = len(self.tokens) * (self.body.get("n") or 1)
-        return {
-            "prompt_tokens": len(self.prompt),
-            "total_tokens": len(self.prompt) + done,
-            "completion_tokens": done,
-        }
+    def usage(self) -> dict[str, Any]:
+        """As vLLM counts: one prompt however many choices."""
+        jobs = (self, *self.others)
+        asked = sum(len(job.prompt) for job in jobs)
+        done = sum(len(job.tokens) for job in jobs) * (self.body.get("n") or 1)
+        return {"prompt_tokens": asked, "total_tokens": asked + done, "completion_tokens": done}
 
 
 def understand(engine: RecordedEngine, chat: bool, request_id: str, body: dict[str, Any]) -> Job:
     """Raises Refused as vLLM would."""
-    name = str(body.get("model", BASE_NAME))
+    check_fields(chat, body)
+    name = str(body.get("model") or BASE_NAME)
     behaviour, fault = engine.behaviour(name), engine.fault(name)
+    check_values(chat, body)
     if chat:
-        prompt = engine.model.encode(_rendered(engine, body))
+        prompts = [engine.model.encode(_rendered(engine, body))]
     else:
-        raw = body.get("prompt", "")
-        prompt = raw if isinstance(raw, list) else engine.model.encode(str(raw))
-    if body.get("tools") and body.get("tool_choice", "auto") != "none":
-        raise Refused(400, "BadRequestError", '"auto" tool choice requires --enable-auto-tool-choice')
-    if isinstance(body.get("temperature"), int | float) and not 0 <= body["temperature"] <= 2:
-        raise Refused(
-            400, "BadRequestError", "temperature must be in [0, 2], got {body['temperature']}.", "temperature"
-        )
+        raw = body["prompt"]
+        single = isinstance(raw, str) or isinstance(raw[0], int)
+        prompts = [engine.model.encode(each) if isinstance(each, str) else each for each in ([raw] if single else raw)]
+    jobs = [_job(engine, chat, request_id, name, behaviour, fault, prompt, body) for prompt in prompts]
+    return replace(jobs[0], others=tuple(jobs[1:]))
+
+
+def _job(
+    engine: RecordedEngine,
+    chat: bool,
+    request_id: str,
+    name: str,
+    behaviour: Behaviour,
+    fault: Fault,
+    prompt: list[int],
+    body: dict[str, Any],
+) -> Job:
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     if limit is None:
         limit = 16 if not chat else max(1, engine.max_model_len - len(prompt))
@@ -195,10 +201,13 @@ def understand(engine: RecordedEngine, chat: bool, request_id: str, body: dict[s
         )
     turn = engine.model.last_turn(engine.model.decode(prompt))
     text = fault.text if fault.text is not None else engine.model.answer(behaviour, turn.prompt)
+    stop_reason = None
     for stop in [body["stop"]] if isinstance(body.get("stop"), str) else body.get("stop") or []:
-        text = text.split(stop)[0]
+        if stop in text:
+            text, stop_reason = text.split(stop)[0], stop
     tokens = engine.model.encode(text)
     cut = [] if scoring else tokens[:limit]
+    whole = len(cut) == len(tokens) and not scoring
     return Job(
         id=f"{'chatcmpl' if chat else 'cmpl'}-{request_id}",
         chat=chat,
@@ -208,7 +217,8 @@ def understand(engine: RecordedEngine, chat: bool, request_id: str, body: dict[s
         prompt=prompt,
         body=body,
         tokens=cut,
-        finish_reason="length" if len(cut) < len(tokens) or scoring else "stop",
+        finish_reason="stop" if whole else "length",
+        stop_reason=stop_reason if whole else None,
     )
 
 
@@ -223,7 +233,9 @@ def _rendered(engine: RecordedEngine, body: dict[str, Any]) -> str:
     return text
 
 
-def _prompt_logprobs(engine: RecordedEngine, job: Job) -> list[dict[str, Any] | None]:
+def _prompt_logprobs(engine: RecordedEngine, job: Job) -> list[dict[str, Any] | None] | None:
+    if job.body.get("prompt_logprobs") is None:
+        return None
     values = engine.model.logprobs(job.behaviour, job.prompt)
     wanted = int(job.body["prompt_logprobs"])
     found: list[dict[str, Any] | None] = [None]
@@ -245,43 +257,63 @@ def _entry(engine: RecordedEngine, job: Job, token: int, value: float, rank: int
     }
 
 
-def _answer_logprobs(engine: RecordedEngine, job: Job, tokens: list[int], parts: list[str]) -> dict[str, Any] | None:
-    if not job.body.get("logprobs"):
+def _answer_logprobs(engine: RecordedEngine, job: Job, begin: int, parts: list[str]) -> dict[str, Any] | None:
+    """Of as many tokens as `parts`, from the `begin`th of prompt and answer; null where none were asked for."""
+    wanted = job.body.get("logprobs")
+    if wanted is None or wanted is False:
         return None
-    values = engine.model.logprobs(job.behaviour, job.prompt + job.tokens)[len(job.prompt) :][: len(tokens)]
-    if not job.chat:
-        top = [{part: value} for part, value in zip(parts, values, strict=True)]
-        return {"text_offset": [], "token_logprobs": values, "tokens": parts, "top_logprobs": top}
-    content = []
-    for part, value in zip(parts, values, strict=True):
-        entry = {"token": part, "logprob": value, "bytes": list(part.encode())}
-        content.append({**entry, "top_logprobs": [entry] if job.body.get("top_logprobs") else []})
-    return {"content": content}
+    known = engine.model.logprobs(job.behaviour, job.prompt + job.tokens)
+    values: list[float | None] = [*known[begin : begin + len(parts)]]
+    if job.chat:
+        content = []
+        for part, value in zip(parts, values, strict=True):
+            entry = {"token": part, "logprob": value, "bytes": list(part.encode())}
+            content.append({**entry, "top_logprobs": [entry] if job.body.get("top_logprobs") else []})
+        return {"content": content}
+    if begin == 0:
+        values[0] = None  # nothing is before the first token
+    top = [None if value is None else {part: value} for part, value in zip(parts, values, strict=True)]
+    offsets = list(accumulate((len(part) for part in parts[:-1]), initial=0))
+    return {"text_offset": offsets, "token_logprobs": values, "tokens": parts, "top_logprobs": top}
 
 
 def whole(engine: RecordedEngine, job: Job) -> dict[str, Any]:
     """The unstreamed answer."""
-    text, parts = engine.model.decode(job.tokens), engine.model.pieces(job.tokens)
-    choices = []
-    for index in range(job.body.get("n") or 1):
-        choice: dict[str, Any] = {"index": index, "logprobs": _answer_logprobs(engine, job, job.tokens, parts)}
-        if job.chat:
-            choice["message"] = {"role": "assistant", "content": text, "refusal": None, "tool_calls": []}
-        else:
-            choice["text"] = (engine.model.decode(job.prompt) if job.body.get("echo") else "") + text
-        choices.append({**choice, "finish_reason": job.finish_reason, "stop_reason": None})
+    choices: list[dict[str, Any]] = []
+    for each in (job, *job.others):
+        for _ in range(job.body.get("n") or 1):
+            choices.append({"index": len(choices), **_choice(engine, each)})
     answer: dict[str, Any] = {
         "id": job.id,
         "object": "chat.completion" if job.chat else "text_completion",
         "created": int(time.time()),
         "model": job.model,
         "choices": choices,
-        "usage": job.usage,
+        "usage": {**job.usage, "prompt_tokens_details": None, "completion_tokens_details": None},
+        **dict.fromkeys(ALWAYS_NULL),
     }
-    if job.body.get("prompt_logprobs") is not None:
-        holder = answer if job.chat else choices[0]
-        holder["prompt_logprobs"] = _prompt_logprobs(engine, job)
+    if job.chat:
+        answer |= {"prompt_logprobs": _prompt_logprobs(engine, job), "prompt_token_ids": None, "prompt_text": None}
     return answer
+
+
+ALWAYS_NULL = ("service_tier", "system_fingerprint", "kv_transfer_params", "ec_transfer_params", "metrics")
+
+
+def _choice(engine: RecordedEngine, job: Job) -> dict[str, Any]:
+    text, parts = engine.model.decode(job.tokens), engine.model.pieces(job.tokens)
+    ended = {"finish_reason": job.finish_reason, "stop_reason": job.stop_reason}
+    choice: dict[str, Any] = {**ended, "token_ids": None, "routed_experts": None}
+    if job.chat:
+        silent = dict.fromkeys(("refusal", "annotations", "audio", "function_call", "reasoning"))
+        choice["message"] = {"role": "assistant", "content": text, **silent}
+        choice["logprobs"] = _answer_logprobs(engine, job, len(job.prompt), parts)
+        return choice
+    echoed = job.prompt if job.body.get("echo") else []
+    choice["text"] = engine.model.decode(echoed) + text
+    begin = len(job.prompt) - len(echoed)
+    choice["logprobs"] = _answer_logprobs(engine, job, begin, engine.model.pieces(echoed) + parts)
+    return {**choice, "prompt_logprobs": _prompt_logprobs(engine, job), "prompt_token_ids": None}
 
 
 async def chunks(engine: RecordedEngine, job: Job) -> AsyncIterator[bytes]:
@@ -292,32 +324,33 @@ async def chunks(engine: RecordedEngine, job: Job) -> AsyncIterator[bytes]:
         "created": int(time.time()),
         "model": job.model,
     }
-    options = job.body.get("stream_options") or {}
-    extra = {"usage": None} if options.get("include_usage") else {}
     if job.chat:
-        yield _event({**head, "choices": [_chunk({"role": "assistant", "content": ""})], **extra})
+        opening = {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
+        yield _event({**head, "choices": [opening], "prompt_token_ids": None, "prompt_text": None})
     parts = engine.model.pieces(job.tokens)
-    for count, (token, part) in enumerate(zip(job.tokens, parts, strict=True)):
+    for count, part in enumerate(parts):
         if job.fault.token_ms:
             await asyncio.sleep(job.fault.token_ms / 1000)
         if count == CHUNKS_BEFORE_DEATH and job.fault.exit_mid_stream:
             os._exit(9)
         if count == CHUNKS_BEFORE_DEATH and job.fault.die_mid_stream:
             raise Broken
-        last = count == len(job.tokens) - 1
-        choice = _chunk({"content": part}) if job.chat else {"index": 0, "text": part, "finish_reason": None}
-        choice["logprobs"] = _answer_logprobs(engine, job, [token], [part])
-        choice["finish_reason"] = job.finish_reason if last else None
-        yield _event({**head, "choices": [choice], **extra})
+        logprobs = _answer_logprobs(engine, job, len(job.prompt) + count, [part])
+        yield _event({**head, "choices": [_chunk(job, part, logprobs, last=count == len(job.tokens) - 1)]})
     if not job.tokens:
-        yield _event({**head, "choices": [{**_chunk({}), "finish_reason": job.finish_reason}], **extra})
-    if options.get("include_usage"):
+        yield _event({**head, "choices": [_chunk(job, "", None, last=True)]})
+    if (job.body.get("stream_options") or {}).get("include_usage"):
         yield _event({**head, "choices": [], "usage": job.usage})
     yield b"data: [DONE]\n\n"
 
 
-def _chunk(delta: dict[str, Any]) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+def _chunk(job: Job, text: str, logprobs: dict[str, Any] | None, *, last: bool) -> dict[str, Any]:
+    """One token's event. A chat's says why it stopped in its last alone, a completion's in each."""
+    said = {"delta": {"content": text}} if job.chat else {"text": text, "prompt_token_ids": None}
+    ended: dict[str, Any] = {"finish_reason": job.finish_reason if last else None}
+    if last or not job.chat:
+        ended["stop_reason"] = job.stop_reason if last else None
+    return {"index": 0, **said, "logprobs": logprobs, **ended, "token_ids": None}
 
 
 def _event(value: dict[str, Any]) -> bytes:
@@ -332,6 +365,13 @@ class Answer(Response):
         self.engine, self.job = engine, job
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.engine.running += 1
+        try:
+            await self._serve(receive, send)
+        finally:
+            self.engine.running -= 1
+
+    async def _serve(self, receive: Receive, send: Send) -> None:
         work = asyncio.create_task(self._send(send))
         left = asyncio.create_task(_left(receive))
         await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
@@ -381,9 +421,9 @@ def application(engine: RecordedEngine) -> Starlette:
     async def answer(request: Request) -> Response:
         chat = request.url.path.endswith("chat/completions")
         try:
-            body = json.loads(await request.body())
-        except ValueError as error:
-            return JSONResponse(Refused(400, "BadRequestError", f"JSON decode error: {error}").body, 400)
+            body = read_body(await request.body())
+        except Refused as refused:
+            return JSONResponse(refused.body, refused.status)
         request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
         engine.counts["requests"] += 1
         engine.note({"id": request_id, "model": body.get("model"), "path": request.url.path, "body": body})
@@ -415,6 +455,7 @@ def application(engine: RecordedEngine) -> Starlette:
 
     async def metrics(_request: Request) -> Response:
         lines = [f'vllm:{name}_total{{model_name="{BASE_NAME}"}} {value}' for name, value in engine.counts.items()]
+        lines.append(f'vllm:num_requests_running{{engine="0",model_name="{BASE_NAME}"}} {float(engine.running)}')
         return PlainTextResponse("\n".join(lines) + "\n")
 
     return Starlette(

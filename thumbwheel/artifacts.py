@@ -18,12 +18,12 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from thumbwheel.errors import ArtifactCorrupt, ArtifactError, UnknownArtifact
+from thumbwheel.errors import ArtifactCorrupt, ArtifactError, StoreUnavailable, UnknownArtifact
 
 MANIFEST = "manifest.json"
 FORMAT = 1  # raised when the manifest's shape changes; part of the identity
@@ -64,12 +64,20 @@ class ArtifactStore:
 
         The same files, kind and meta give the same sha and leave what is there. Raises ArtifactError where `source`
         holds a link, a special file, a `manifest.json` of its own or no file, or where `meta` is no JSON;
-        ArtifactCorrupt where the same artifact is there already, and damaged.
+        ArtifactCorrupt where the same artifact is there already, and damaged; StoreUnavailable where the disk is full,
+        or away, and then leaves nothing behind.
         """
+        files = _files_under(source)
+        try:
+            return self._publish(source, files, kind, meta)
+        except OSError as error:
+            raise StoreUnavailable(f"the artifact store took no {kind}: {error.strerror}") from error
+
+    def _publish(self, source: Path, paths: Sequence[str], kind: str, meta: Mapping[str, object]) -> str:
         self._sweep()
         staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.root))
         try:
-            files = tuple(_copy(source / path, staging / path, path) for path in _files_under(source))
+            files = tuple(_copy(source / path, staging / path, path) for path in paths)
             payload = _encode(kind, meta, files)
             sha = hashlib.sha256(payload).hexdigest()
             _write_durably(staging / MANIFEST, payload)

@@ -3,7 +3,7 @@
 thumbwheel channel put NAME [FILE]         policies as JSON, from FILE or standard input
 thumbwheel channel show|ledger NAME
 thumbwheel run start CHANNEL [--release ID]
-thumbwheel run show|approve|reject ID
+thumbwheel run show|report|approve|reject ID
 thumbwheel rollout start RELEASE [--stages FILE]
 thumbwheel rollout pause|resume|promote|abort ID
 thumbwheel rollback CHANNEL
@@ -16,15 +16,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from thumbwheel import admin_client
+from sqlalchemy import Connection
+
+from thumbwheel import admin_client, reports
 from thumbwheel import lineage as trail
+from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import parser, settings_from
 from thumbwheel.errors import InvalidRequest
 from thumbwheel.home import Home
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store import release_rows
+from thumbwheel.store.connection import open_store
 
 
 def channel(argv: list[str]) -> int:
@@ -40,10 +46,12 @@ def channel(argv: list[str]) -> int:
 
 def run(argv: list[str]) -> int:
     """The verb `run`."""
-    actions = ("start", "show", "approve", "reject")
+    actions = ("start", "show", "report", "approve", "reject")
     options = _options("run", "start a run, show or decide one", actions, "start: a channel; else a run's id")
     options.add_argument("--release", help="start: judge this draft instead of training a new one")
     arguments, home = _parse(options, argv)
+    if arguments.action == "report":
+        return _report(arguments, home)
     if arguments.action == "start":
         body = {} if arguments.release is None else {"release": arguments.release}
         return _show(admin_client.call(home, "POST", f"/admin/v1/channels/{arguments.what}/runs", body), arguments)
@@ -51,6 +59,17 @@ def run(argv: list[str]) -> int:
     if arguments.action == "show":
         return _show(admin_client.call(home, "GET", path), arguments)
     return _show(admin_client.call(home, "POST", f"{path}/{arguments.action}", {}), arguments)
+
+
+def _report(arguments: argparse.Namespace, home: Home) -> int:
+    """Markdown, or JSON. Reads the store itself, so it answers while the service is down too."""
+    with _reading(home) as tx:
+        found = release_rows.get_run(tx, arguments.what)
+    artifacts = ArtifactStore(home.artifacts)
+    if arguments.json:
+        return _show(reports.read_json(artifacts, found), arguments)
+    print(reports.read_markdown(artifacts, found), end="")
+    return 0
 
 
 def rollout(argv: list[str]) -> int:
@@ -87,10 +106,8 @@ def lineage(argv: list[str]) -> int:
     )
     options.add_argument("--json", action="store_true")
     arguments, home = _parse(options, argv)
-    store = _opened(home)
-    with store.read() as tx:
+    with _reading(home) as tx:
         found = trail.lineage(tx, arguments.what)
-    store.close()
     return _show(found, arguments)
 
 
@@ -100,10 +117,8 @@ def why(argv: list[str]) -> int:
     options.add_argument("what", type=_id, help="the id of a feedback or a run")
     options.add_argument("--json", action="store_true")
     arguments, home = _parse(options, argv)
-    store = _opened(home)
-    with store.read() as tx:
+    with _reading(home) as tx:
         sentences = trail.why(tx, arguments.what)
-    store.close()
     print(json.dumps(sentences, ensure_ascii=False) if arguments.json else "\n".join(sentences))
     return 0
 
@@ -127,10 +142,12 @@ def _id(text: str) -> str:
     return text
 
 
-def _opened(home: Home) -> Store:
+@contextmanager
+def _reading(home: Home) -> Iterator[Connection]:
     if not home.store.exists():
         raise admin_client.NotRunning(f"nothing is here yet: {home.root} has no store. `thumbwheel up` makes it.")
-    return open_store(home.store)
+    with closing(open_store(home.store)) as store, store.read() as tx:
+        yield tx
 
 
 def _json(file: str | None) -> object:

@@ -7,6 +7,7 @@
     │   ├── Unauthenticated      401
     │   ├── Forbidden            403
     │   ├── NotFound             404
+    │   ├── MethodNotAllowed     405, with allow
     │   ├── Conflict             409
     │   ├── TooLarge             413
     │   ├── UnsupportedMedia     415
@@ -93,6 +94,16 @@ class NotFound(RequestError):
     """404: an unknown channel or id."""
 
     status = 404
+
+
+class MethodNotAllowed(RequestError):
+    """405: the route is there, and takes other methods; `allow` names them."""
+
+    status = 405
+
+    def __init__(self, method: str, allow: Sequence[str]) -> None:
+        super().__init__(f"This route takes {', '.join(allow)}, not {method[:16]}.", code="method_not_allowed")
+        self.allow = tuple(allow)
 
 
 class Conflict(RequestError):
@@ -182,7 +193,7 @@ class StoreError(ThumbwheelError):
 
 
 class StoreUnavailable(StoreError):
-    """Locked for too long, disk full, or away."""
+    """Store, event log or artifact store: locked for too long, disk full, or away. Later it may go."""
 
 
 class LostRace(StoreError):

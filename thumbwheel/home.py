@@ -10,6 +10,7 @@ from pathlib import Path
 
 from thumbwheel.errors import SettingsError, StoreUnavailable
 
+ROOM_BYTES = 64 * 1024
 KEY_PREFIX = {"app": "tw-app-", "admin": "tw-admin-"}
 
 
@@ -55,6 +56,11 @@ class Home:
         return self.root / "logs"
 
     @property
+    def workers(self) -> Path:
+        """A socket of each living gateway worker, for its siblings."""
+        return self.root / "workers"
+
+    @property
     def keys(self) -> Path:
         """app.key, admin.key and the sealing secret."""
         return self.root / "keys"
@@ -74,12 +80,18 @@ class Home:
         """Channels that answer with their stable release alone, whatever the store says (see `emergency_stop`)."""
         return self.root / "emergency.json"
 
+    @property
+    def emergency_room(self) -> Path:
+        """Room on the disk, given up for the emergency file where a full disk is why the store is away."""
+        return self.root / "emergency.room"
+
 
 def prepare(root: Path) -> Home:
     """Make the data directory (0700) with its folders and its sealing secret. Idempotent. Raises SettingsError."""
     home = Home(root)
+    folders = (home.root, home.spool, home.artifacts, home.engines, home.runs, home.logs, home.workers, home.keys)
     try:
-        for folder in (home.root, home.spool, home.artifacts, home.engines, home.runs, home.logs, home.keys):
+        for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
     except OSError as error:
@@ -88,6 +100,9 @@ def prepare(root: Path) -> Home:
     secret_file = home.keys / "secret"
     if not secret_file.exists():
         write_private(secret_file, os.urandom(32).hex() + "\n")
+    if not home.emergency_room.exists():
+        with contextlib.suppress(OSError):  # a full disk must not keep a process from starting
+            write_private(home.emergency_room, "\0" * ROOM_BYTES)
     return home
 
 
@@ -106,26 +121,41 @@ def make_private(path: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write `path` whole and 0600: another process sees the old file or the new one, never half of one."""
+    """Write `path` whole and 0600: another process sees the old file or the new one, never half of one.
+
+    Raises OSError, with the old file as it was.
+    """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+    try:
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def emergency_stop(home: Home, channel: str, who: str, now_ms: int) -> None:
     """The lever for when the store is away: every gateway worker answers `channel` by its stable release alone.
 
     Gateways look at this file as often as at the store. The controller turns each entry into an audited abort when the
-    store is back, and takes it out.
+    store is back, and takes it out. Raises StoreUnavailable where not even this can be written.
     """
     entries: dict[str, dict[str, object]] = {}
     with contextlib.suppress(StoreUnavailable):  # the lever works whatever was there before
         entries = read_emergency(home)
-    write_private(home.emergency, json.dumps({**entries, channel: {"who": who, "at_ms": now_ms}}) + "\n")
+    text = json.dumps({**entries, channel: {"who": who, "at_ms": now_ms}}) + "\n"
+    try:
+        write_private(home.emergency, text)
+    except OSError:
+        home.emergency_room.unlink(missing_ok=True)
+        try:
+            write_private(home.emergency, text)
+        except OSError as error:
+            raise StoreUnavailable(f"the emergency stop cannot be written: {error.strerror}") from error
 
 
 def read_emergency(home: Home) -> dict[str, dict[str, object]]:

@@ -3,7 +3,8 @@
 An inference id reads `chatcmpl-` + time and randomness (26) + channel tag (6) + tenant tag (6) + seal (10), in
 Crockford's base32. Channel and tenant are in the id so that feedback can be accepted, counted and refused before its
 inference has reached the store, and after the key that asked has been rotated. The seal is a truncated keyed digest (50
-bits): each guess costs a request, so it is a tag against forgery over the network and no substitute for the key.
+bits): each guess costs a request, so it is a tag against forgery over the network and no substitute for the key. An
+inference that is not logged gets another seal, so feedback that could never find it is refused by its id alone.
 """
 
 from __future__ import annotations
@@ -69,25 +70,27 @@ class InferenceId:
     at_ms: int
     channel_tag: str
     tenant_tag: str
+    logged: bool  # whether its channel logged anything when it was asked
 
 
-def mint_inference_id(kind: str, channel: str, tenant: str, now_ms: int, secret: bytes) -> str:
+def mint_inference_id(kind: str, channel: str, tenant: str, now_ms: int, secret: bytes, *, logged: bool = True) -> str:
     """A new inference id; `kind` is one of KINDS."""
-    body = ulid(now_ms) + channel_tag(channel) + tenant_tag(secret, tenant)
-    return f"{kind}-{body}{digest32(f'{kind}-{body}'.encode(), SEAL_CHARS, secret)}"
+    unsealed = f"{kind}-{ulid(now_ms)}{channel_tag(channel)}{tenant_tag(secret, tenant)}"
+    return unsealed + _seal(unsealed, secret, logged)
+
+
+def _seal(unsealed: str, secret: bytes, logged: bool) -> str:
+    return digest32((unsealed if logged else f"unlogged {unsealed}").encode(), SEAL_CHARS, secret)
 
 
 def read_inference_id(text: str, secret: bytes) -> InferenceId:
     """The parts of an inference id that we minted. Raises NotFound for any other text, without a look-up."""
     kind, _, body = text.partition("-")
-    unsealed = text[:-SEAL_CHARS]
-    genuine = (
-        kind in KINDS
-        and len(body) == BODY_CHARS
-        and text.isascii()
-        and hmac.compare_digest(text[-SEAL_CHARS:], digest32(unsealed.encode(), SEAL_CHARS, secret))
-    )
-    if not genuine:
+    unsealed, seal = text[:-SEAL_CHARS], text[-SEAL_CHARS:]
+    well_formed = kind in KINDS and len(body) == BODY_CHARS and text.isascii()
+    logged = well_formed and hmac.compare_digest(seal, _seal(unsealed, secret, True))
+    unlogged = well_formed and hmac.compare_digest(seal, _seal(unsealed, secret, False))
+    if not logged and not unlogged:
         raise NotFound(
             "No inference has this id. Send the `id` of the answer that the feedback is about, unchanged.",
             param="inference_id",
@@ -98,6 +101,7 @@ def read_inference_id(text: str, secret: bytes) -> InferenceId:
         at_ms=from_base32(body[:ULID_CHARS]) >> 80,
         channel_tag=body[ULID_CHARS : ULID_CHARS + TAG_CHARS],
         tenant_tag=body[ULID_CHARS + TAG_CHARS : ULID_CHARS + 2 * TAG_CHARS],
+        logged=logged,
     )
 
 

@@ -3,11 +3,17 @@
 Every acknowledged feedback is, at any time, exactly one of three:
 
     used      in at least one frozen dataset; it stays so
-    refused   with a reason: superseded, training_not_permitted, no_text, foreign, or what curation found
+    refused   with a reason: superseded, training_not_permitted, no_text, foreign, inference_unknown, or what curation
+              found
     waiting   with a reason: inference_not_seen, no_correction, no_run_yet
 
 `settle` sees all feedback on one inference at once and does not depend on the order of arrival. It knows nothing of the
 texts; what curation refuses is in feedback/curate.py.
+
+Nor does it know the time: that an inference is no longer waited for is the consumer's to decide, a feedback window
+after the feedback's receipt. `inference_unknown` stands until that inference arrives after all, from a spool that lay
+somewhere, say. Then the reason is no longer true and the feedback is joined like any other: what counts is what has
+arrived, and somebody's correction is not thrown away because a disk was slow.
 """
 
 from __future__ import annotations
@@ -25,7 +31,8 @@ SUPERSEDED = "superseded"
 TRAINING_NOT_PERMITTED = "training_not_permitted"
 NO_TEXT = "no_text"
 FOREIGN = "foreign"
-ARRIVAL_REFUSALS = frozenset({SUPERSEDED, TRAINING_NOT_PERMITTED, NO_TEXT, FOREIGN})
+INFERENCE_UNKNOWN = "inference_unknown"
+ARRIVAL_REFUSALS = frozenset({SUPERSEDED, TRAINING_NOT_PERMITTED, NO_TEXT, FOREIGN, INFERENCE_UNKNOWN})
 """Reasons that follow from what has arrived; every other refusal is curation's and stands until the next freeze."""
 
 
@@ -79,6 +86,8 @@ def _standing(seen: Seen | None, entry: Entry, author: str | None, is_latest: bo
         return Standing(author, USED, None)
     if not is_latest:
         return Standing(author, REFUSED, SUPERSEDED)
+    if seen is None and (entry.state, entry.reason) == (REFUSED, INFERENCE_UNKNOWN):
+        return Standing(author, REFUSED, INFERENCE_UNKNOWN)
     if seen is None:
         return Standing(author, WAITING, INFERENCE_NOT_SEEN)
     if (seen.tenant, seen.channel) != (entry.tenant, entry.channel):

@@ -21,6 +21,8 @@ SHOWN = 12  # characters of a sum that a sentence shows
 
 EXPLAINED: Mapping[str, str] = {
     ledger.INFERENCE_NOT_SEEN: "the answer that it is about has not reached the store yet",
+    ledger.INFERENCE_UNKNOWN: "the answer that it is about has not reached the store within a feedback window; it is "
+    "taken up again should the answer still arrive",
     ledger.NO_CORRECTION: "it has no correction, and what the right answer is is not guessed",
     ledger.NO_RUN_YET: "no run has used it yet",
     ledger.SUPERSEDED: "its author said something else later, and the latest counts",
@@ -306,7 +308,7 @@ def _why_run(tx: Connection, run: Run) -> list[str]:
     if run.release is not None:
         told += _why_release(tx, run.release)
     if run.report is not None:
-        told.append(f"Its figures are in report {run.report[:SHOWN]}.")
+        told.append(f"Its figures are in report {run.report[:SHOWN]}; `thumbwheel run report {run.id}` shows them.")
     return told
 
 

@@ -5,6 +5,7 @@ loser gets LostRace. Every move made by a person, and every one that changes who
 
     release   draft -> candidate -> stable -> retired      a rollback makes the last one stable again
               draft | candidate -> rejected                by gate, person or analysis
+              retired -> candidate                       by a person, where it never was live (see `start_rollout`)
     rollout   running <-> paused, running -> held -> running (a person), then promoted -> rolled_back
               running | paused | held -> rolled_back (analysis) | aborted (a person, or a newer candidate)
 """
@@ -18,10 +19,15 @@ from dataclasses import asdict, replace
 from sqlalchemy import Connection
 
 from thumbwheel.errors import Conflict
+from thumbwheel.eventlog import Positions
 from thumbwheel.ids import new_id
 from thumbwheel.records import ROLLOUT_ACTIVE, Channel, Policies, Release, Rollout, Run, Stage, Variant
 from thumbwheel.routing import grow
 from thumbwheel.store import fleet_rows, release_rows
+
+STARTABLE = ("draft", "rejected", "candidate")
+MOVING = ("running", "paused")  # a rollout that gives way to no other
+LOGS_NOTHING = "the channel logs nothing (`log: off`), so a candidate could never be judged; set `log` to metadata"
 
 
 def create_channel(
@@ -49,25 +55,50 @@ def create_channel(
     return channel
 
 
+def change_policies(tx: Connection, channel: Channel, policies: Policies, now_ms: int, who: str) -> None:
+    """Give the channel other policies. To log nothing while a rollout is in progress is a Conflict."""
+    if policies == channel.policies:
+        return
+    current = _rollout_of(tx, channel)
+    turned_off = policies.log == "off" and channel.policies.log != "off"
+    if turned_off and current is not None and current.state in ROLLOUT_ACTIVE:
+        raise Conflict(
+            f"Rollout {current.id} of this channel is {current.state}, and without a log it could never be judged. "
+            "Set `log` to metadata, which keeps no text; or promote or abort the rollout first.",
+            param="log",
+            code="rollout_in_progress",
+        )
+    release_rows.save_channel(tx, replace(channel, policies=policies))
+    fleet_rows.record(tx, now_ms, who, "change_channel", channel.name, asdict(channel.policies), asdict(policies))
+
+
 def start_rollout(tx: Connection, release: Release, stages: tuple[Stage, ...] | None, now_ms: int, who: str) -> Rollout:
     """Start moving the release's channel to it. No traffic moves before its smoke test has passed.
 
-    A held rollout gives way; a running or paused one is a Conflict, and so is a release that is or was live.
+    A held rollout gives way; a running or paused one is a Conflict, and so is a release that is or was live, and a
+    channel that logs nothing, where nobody could tell how the candidate does. A retired one may start that was a
+    candidate and never live: an abort, or a newer candidate, says nothing against it. It does not become a candidate
+    at its abort already, since the controller would start it again at once. One that was live comes back by rollback.
     """
     channel = release_rows.get_channel(tx, release.channel)
-    if release.state not in ("draft", "rejected", "candidate"):
+    if channel.policies.log == "off":
+        raise Conflict(f"No rollout can start: {LOGS_NOTHING}.", param="log", code="channel_logs_nothing")
+    if release.state not in STARTABLE and not (release.state == "retired" and _never_live(tx, channel, release)):
         raise Conflict(
-            f"Release {release.id} is {release.state}; only a draft, rejected or candidate one can roll out."
+            f"Release {release.id} is {release.state}; only a draft, rejected or candidate one can roll out, or a "
+            "retired one that was never live."
         )
-    current = None if channel.rollout is None else release_rows.get_rollout(tx, channel.rollout)
-    if current is not None and current.state in ("running", "paused"):
+    current = _rollout_of(tx, channel)
+    if current is not None and current.state in MOVING:
         raise Conflict(
             f"Rollout {current.id} of this channel is {current.state}. Promote or abort it first.", param=current.id
         )
     if current is not None and current.state == "held":
         channel = _end(tx, channel, current, "aborted", "superseded by a newer candidate", now_ms, who)
+        release = release_rows.get_release(tx, release.id)  # it may have been that one's
+    before = {"state": release.state, "reason": release.reason}
     if release.state != "candidate":
-        release = release_rows.save_release(tx, replace(release, state="candidate"))
+        release = release_rows.save_release(tx, replace(release, state="candidate", reason=None))
     rollout = Rollout(
         id=new_id("ro", now_ms),
         channel=channel.name,
@@ -85,7 +116,7 @@ def start_rollout(tx: Connection, release: Release, stages: tuple[Stage, ...] | 
     release_rows.insert_rollout(tx, rollout)
     variants = (*channel.variants, Variant(release.id, "candidate"))
     release_rows.save_channel(tx, replace(channel, rollout=rollout.id, variants=variants, salt=_salt()))
-    fleet_rows.record(tx, now_ms, who, "start_rollout", rollout.id, None, {"release": release.id})
+    fleet_rows.record(tx, now_ms, who, "start_rollout", rollout.id, before, {"release": release.id})
     return rollout
 
 
@@ -169,7 +200,7 @@ def abort(tx: Connection, rollout: Rollout, now_ms: int, who: str, reason: str =
 
 def roll_back(tx: Connection, channel: Channel, now_ms: int, who: str) -> None:
     """The emergency lever: end a rollout in progress, else make the last stable release stable again."""
-    current = None if channel.rollout is None else release_rows.get_rollout(tx, channel.rollout)
+    current = _rollout_of(tx, channel)
     if current is not None and current.state in ROLLOUT_ACTIVE:
         _end(tx, channel, current, "aborted", "rolled back by a person", now_ms, who)
         return
@@ -185,23 +216,51 @@ def roll_back(tx: Connection, channel: Channel, now_ms: int, who: str) -> None:
     fleet_rows.record(tx, now_ms, who, "rollback", channel.name, {"stable": bad.id}, {"stable": good.id})
 
 
+def start_run(tx: Connection, channel: str, ends: Positions, release: str | None, now_ms: int, who: str) -> Run:
+    """A queued run that sees everything in the log up to `ends`; with `release` it judges that draft, and trains none.
+
+    Whether the channel may have another run is the caller's to ask, in the same transaction.
+    """
+    run = Run(
+        id=new_id("run", now_ms),
+        channel=channel,
+        state="queued",
+        positions={topic: {str(part): at for part, at in parts.items()} for topic, parts in ends.items()},
+        dataset=None,
+        release=release,
+        report=None,
+        reasons=(),
+        progress={},
+        requested_by=who,
+        attempts=0,
+        created_ms=now_ms,
+        updated_ms=now_ms,
+        version=1,
+    )
+    release_rows.insert_run(tx, run)
+    fleet_rows.record(tx, now_ms, who, "start_run", run.id, None, {"channel": channel, "release": release})
+    return run
+
+
 def finish_run(
     tx: Connection, run: Run, verdict: str, reasons: tuple[str, ...], report: str | None, now_ms: int, who: str
 ) -> Run:
     """End a run by the gate's or a person's word: candidate, rejected or insufficient_evidence.
 
-    `candidate` makes the release one and, with `auto_rollout`, starts its rollout in the same transaction. Where a
-    rollout is under way the candidate waits; the controller starts it when the channel is free.
+    A release that is no draft any more, since a person has rolled it out meanwhile, keeps its state. `candidate` makes
+    a draft one and, with `auto_rollout`, starts its rollout in the same transaction. Where a rollout is under way, or
+    the channel logs nothing, the candidate waits; the controller starts it when it can.
     """
     channel = release_rows.get_channel(tx, run.channel)
     if run.release is not None:
         release = release_rows.get_release(tx, run.release)
-        state = {"candidate": "candidate", "rejected": "rejected"}.get(verdict, "draft")
-        reason = "; ".join(reasons) or None if verdict != "candidate" else None
-        release = release_rows.save_release(
-            tx, replace(release, state=state, reason=reason, report=report or release.report)
-        )
-        if verdict == "candidate" and channel.policies.auto_rollout and not _moving(tx, channel):
+        was_draft = release.state == "draft"
+        judged = replace(release, report=report or release.report)
+        if was_draft:
+            state = {"candidate": "candidate", "rejected": "rejected"}.get(verdict, "draft")
+            judged = replace(judged, state=state, reason=None if verdict == "candidate" else "; ".join(reasons) or None)
+        release = release_rows.save_release(tx, judged)
+        if was_draft and verdict == "candidate" and _obstacle(tx, channel) is None:
             start_rollout(tx, release, None, now_ms, who)
     fleet_rows.record(tx, now_ms, who, "finish_run", run.id, {"state": run.state}, {"state": verdict})
     return release_rows.save_run(
@@ -209,10 +268,34 @@ def finish_run(
     )
 
 
-def _moving(tx: Connection, channel: Channel) -> bool:
-    if channel.rollout is None:
-        return False
-    return release_rows.get_rollout(tx, channel.rollout).state in ("running", "paused")
+def waiting(tx: Connection, channel: Channel) -> dict[str, str] | None:
+    """The channel's newest candidate that no rollout moves, `release`, and the `reason` why; None without one."""
+    current = _rollout_of(tx, channel)
+    busy = current.release if current is not None and current.state in ROLLOUT_ACTIVE else None
+    found = [r.id for r in release_rows.releases_of(tx, channel.name) if r.state == "candidate" and r.id != busy]
+    if not found:
+        return None
+    return {"release": found[-1], "reason": _obstacle(tx, channel) or "its rollout starts in a moment"}
+
+
+def _obstacle(tx: Connection, channel: Channel) -> str | None:
+    """Why no candidate of the channel starts by itself; None where one may."""
+    if channel.policies.log == "off":
+        return LOGS_NOTHING
+    if not channel.policies.auto_rollout:
+        return "auto_rollout is off; start its rollout by hand"
+    current = _rollout_of(tx, channel)
+    return f"rollout {current.id} is {current.state}" if current is not None and current.state in MOVING else None
+
+
+def _rollout_of(tx: Connection, channel: Channel) -> Rollout | None:
+    return None if channel.rollout is None else release_rows.get_rollout(tx, channel.rollout)
+
+
+def _never_live(tx: Connection, channel: Channel, release: Release) -> bool:
+    """Whether a retired release was a candidate only: its last rollout was aborted, or it never had one."""
+    tried = release_rows.rollouts_of(tx, release.id)
+    return release.id not in channel.history and (not tried or tried[-1].state == "aborted")
 
 
 def _end(

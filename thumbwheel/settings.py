@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from thumbwheel.errors import SettingsError
 DEFAULT_HOME = ".thumbwheel"
 DEFAULT_MODEL = ".base/smollm2-135m-instruct"
 PREFIX = "THUMBWHEEL_"
+# As a browser sends it: lower case, and without a port that is the scheme's own it has none.
+ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,11 @@ class Settings:
     host: str = "127.0.0.1"
     api_port: int | None = None  # by default 8080, or a free one
     admin_port: int | None = None  # by default 8081, or a free one
+    cors_origins: tuple[str, ...] = ()  # whose pages may ask from a browser; in the environment, commas between them
     gateway_workers: int = 1
     max_body_bytes: int = 4 * 1024 * 1024
-    max_in_flight: int = 256  # requests of one key at a time
-    feedback_window_s: int = 30 * 24 * 3600
+    max_in_flight: int = 256  # requests of one key at a time, in each gateway worker
+    feedback_window_s: int = 30 * 24 * 3600  # how long feedback on an answer is taken, and waits for its record
     engine_wait_s: float = 10.0  # how long a request waits for an engine that is starting before it gets a 503
     engine_timeout_s: float = 600.0  # the longest that an answer may take
     log_queue: int = 10_000  # inferences held in memory before they are dropped, and counted
@@ -115,6 +119,11 @@ def _parse(kind: str, raw: Any) -> Any:
         if raw == "":
             return None
         kind = kind.removesuffix("| None").strip()
+    if kind == "tuple[str, ...]":
+        items = [item for item in raw.split(",") if item.strip()] if isinstance(raw, str) else raw
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise ValueError("a list of texts is right")
+        return tuple(item.strip() for item in items)
     if kind == "int":
         if isinstance(raw, bool) or not str(raw).strip().lstrip("-").isdigit():
             raise ValueError("a whole number is right")
@@ -162,6 +171,10 @@ def _check(settings: Settings) -> list[tuple[str, str, str]]:
         value = getattr(settings, key)
         if value < least:
             problems.append((key, f"holds {value}", f"at least {least:g} is right"))
+    for origin in settings.cors_origins:
+        if not ORIGIN.fullmatch(origin):
+            right = "scheme and host are right, such as https://shop.example, without a path"
+            problems.append(("cors_origins", f"holds {origin!r}", right))
     if settings.upstream is not None and not settings.upstream.startswith(("http://", "https://", "unix:")):
         problems.append(("upstream", f"holds {settings.upstream!r}", "a URL such as http://127.0.0.1:8000 is right"))
     return problems

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from thumbwheel import rollouts
 from thumbwheel.cli import parser, settings_from
 from thumbwheel.clock import system_clock
 from thumbwheel.home import Home, read_emergency
@@ -53,6 +54,7 @@ def _channel(tx: Connection, channel: Channel, now_ms: int) -> dict[str, Any]:
             "analysis": rollout.analysis,
             "active": rollout.state in ROLLOUT_ACTIVE,
         },
+        "waiting": rollouts.waiting(tx, channel),
         "runs": [
             {
                 "id": run.id,
@@ -96,6 +98,8 @@ def _render_channel(channel: dict[str, Any]) -> list[str]:
             f"           {rollout['analysis'].get('result', '')}: {reason}"
             for reason in rollout["analysis"].get("reasons", ())
         ]
+    if channel["waiting"] is not None:
+        lines.append(f"  waits    candidate {channel['waiting']['release']}: {channel['waiting']['reason']}")
     for run in channel["runs"]:
         progress = run["progress"] if run["busy"] else {}
         done = (

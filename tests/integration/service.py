@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -72,12 +73,19 @@ def complaint(number: int) -> tuple[str, str]:
 
 
 class Service:
-    """A running `up`, with an application's and an administrator's hands."""
+    """A running `up`, with an application's and an administrator's hands.
+
+    `limits` are further fields of a question (`max_tokens`); `patience_s` is how long a person tries to be heard.
+    `unanswered` counts feedback that was sent and may have arrived, but of which no word came back.
+    """
 
     def __init__(self, home: Path, process: subprocess.Popen, environment: dict[str, str], log: Path) -> None:
         self.home, self.process, self.environment, self.log = home, process, environment, log
         self.http = httpx.Client(trust_env=False, timeout=60)
+        self.limits: dict[str, int] = {}
+        self.patience_s = 60.0
         self.acknowledged: list[str] = []
+        self.unanswered = 0
         self.failed_requests: list[str] = []
 
     # finding it
@@ -127,6 +135,13 @@ class Service:
 
         return self.wait_until(once, f"{method} {path}", timeout_s).json()
 
+    def command(self, *words: str) -> Any:
+        """What a command of `thumbwheel` prints with --json."""
+        command = [sys.executable, "-m", "thumbwheel", *words, "--home", str(self.home), "--json"]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
     def channel(self, name: str, **policies) -> dict:
         defaults = {"stages": FAST_STAGES, "scorers": [{"kind": "regex", "pattern": FORM}]}
         return self.admin("PUT", f"/admin/v1/channels/{name}", {**defaults, **policies})
@@ -162,7 +177,12 @@ class Service:
         try:
             response = self.http.post(
                 self.endpoint("api") + "/v1/chat/completions",
-                json={"model": channel, "messages": [{"role": "user", "content": question}], "user": user},
+                json={
+                    "model": channel,
+                    "messages": [{"role": "user", "content": question}],
+                    "user": user,
+                    **self.limits,
+                },
                 headers=self.key("app"),
                 timeout=60,
             )
@@ -189,7 +209,10 @@ class Service:
                 headers=self.key("app"),
                 timeout=30,
             )
-        except (httpx.TransportError, FileNotFoundError):
+        except FileNotFoundError:
+            return None
+        except httpx.TransportError:
+            self.unanswered += 1
             return None
         if response.status_code != 202:
             return None
@@ -208,7 +231,7 @@ class Service:
                 answer = self.ask(channel, question, f"person{number}")
                 return answer and self.say(answer["id"], thumb="down", correction=right)
 
-            self.wait_until(heard, f"person {number} to be heard")
+            self.wait_until(heard, f"person {number} to be heard", self.patience_s)
 
         with ThreadPoolExecutor(8) as people:
             list(people.map(person, range(first, first + count)))
@@ -298,11 +321,18 @@ def environment(folder: Path, **settings) -> dict[str, str]:
 def running(folder: Path, *, ready: bool = True, **settings) -> Iterator[Service]:
     """The service in `folder`/home; stopped, by force if need be, when the block ends."""
     service = Service(folder / "home", None, environment(folder, **settings), folder / "up.out")
-    service.start()
-    try:
+    with started(service):
         if ready:
             service.wait_ready()
         yield service
+
+
+@contextmanager
+def started(service: Service) -> Iterator[None]:
+    """Starts `service`; stops it, by force if need be, when the block ends."""
+    service.start()
+    try:
+        yield
     finally:
         if service.process.poll() is None:
             service.process.send_signal(signal.SIGTERM)

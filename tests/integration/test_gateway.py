@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.gateway_fixture import (
     CHANNEL,
@@ -201,8 +202,10 @@ def test_keys_and_channels_that_are_unknown(service: Service) -> None:
     base = service.chat(model="base")
     assert base.status_code == 404, "an engine's own names are no channels"
     assert httpx.get(f"{service.api}/nowhere").status_code == 404
-    assert httpx.get(f"{service.api}/v1/chat/completions").status_code in (404, 405)
-    assert error_of(httpx.get(f"{service.api}/v1/feedback"))["code"] == "method_not_allowed"
+    for path in ("chat/completions", "completions", "feedback"):
+        wrong = httpx.get(f"{service.api}/v1/{path}")
+        assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+        assert error_of(wrong)["code"] == "method_not_allowed"
 
 
 def test_models(service: Service) -> None:
@@ -663,6 +666,33 @@ def test_metrics_and_pages(service: Service) -> None:
     assert "/admin/v1/channels/{name}" in httpx.get(f"{service.admin}/openapi.json").json()["paths"]
     for listener in (service.api, service.admin):
         assert httpx.get(f"{listener}/docs").status_code == 200
+
+
+def test_one_scrape_shows_both_workers(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=2) as service:
+        asked = 40
+        for number in range(asked):
+            assert httpx.post(  # each on a connection of its own, so that both workers get some
+                f"{service.api}/v1/chat/completions",
+                json={"model": CHANNEL, "messages": [{"role": "user", "content": str(number)}]},
+                headers=service.headers(),
+            ).is_success
+
+        def scrape() -> tuple[set[str], dict[str, float]]:
+            """The workers, and the requests of those that had any."""
+            text = httpx.get(f"{service.admin}/metrics").text
+            samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
+            workers = {s.labels["worker"] for s in samples if s.name == "thumbwheel_in_flight"}
+            return workers, {s.labels["worker"]: s.value for s in samples if s.name == "thumbwheel_requests_total"}
+
+        for _ in range(10):  # whichever worker answers
+            workers, requests = scrape()
+            assert len(workers) == 2 and sum(requests.values()) == asked
+        service.processes[0].kill()
+        service.processes.pop(0).wait()
+        workers, requests = scrape()
+        assert len(workers) == 1 and set(requests) <= workers, "the killed worker's are gone"
+        assert len(list(service.home.workers.iterdir())) == 1
 
 
 def test_sigterm_finishes_streams_and_writes_the_log(tmp_path: Path) -> None:

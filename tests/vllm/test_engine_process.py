@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
-from tests.real_engine import SECRET, RealEngine, descendants
+from tests.real_engine import SECRET, RealEngine, descendants, start_engine, stop_engine, together
 
 pytestmark = pytest.mark.vllm
 
@@ -65,10 +68,45 @@ def test_the_parents_secrets_are_not_in_its_environment(engine: RealEngine) -> N
 
 
 @pytest.mark.ends_engine
-def test_a_killed_engine_leaves_no_process_behind(engine: RealEngine) -> None:
+async def test_a_killed_engine_leaves_nothing_behind_and_the_next_answers_as_both_releases(
+    engine: RealEngine, base_dir: Path, speakers: dict[str, Path]
+) -> None:
+    """What is asked while it dies breaks; nothing, before or after, is answered by another release than was asked."""
+    words = {engine.publish(adapter): word for word, adapter in speakers.items()}
+    assert await heard(engine, words) == words
+
     below = descendants(engine.process.pid)
-    assert len(below) >= 2  # the core and its worker, at least
-    engine.process.kill()
+    assert below  # the core, at least
+    async with engine.async_client() as client:
+        in_flight = [asyncio.create_task(said(client, name, 400)) for name in [*words] * 4]
+        await asyncio.sleep(1.0)  # long enough to have begun, and 400 tokens take longer
+        engine.process.kill()
+        broken = await asyncio.gather(*in_flight, return_exceptions=True)
+    assert all(isinstance(each, httpx.TransportError) for each in broken), broken
     engine.process.wait(10)
     _, alive = psutil.wait_procs(below, timeout=10)
     assert alive == []
+
+    following = start_engine(engine.socket.parent, base_dir)
+    try:
+        assert await heard(following, words) == words
+        assert following.loads() == len(words)
+    finally:
+        stop_engine(following)
+
+
+async def heard(engine: RealEngine, names: Iterable[str]) -> dict[str, str]:
+    """What each release says, asked together, many times; several words where its answers were not all one word."""
+    asked = [*names] * 4
+    async with engine.async_client() as client:
+        answers = await together(*(said(client, name, 8) for name in asked))
+    found: dict[str, set[str]] = {}
+    for name, answer in zip(asked, answers, strict=True):
+        found.setdefault(name, set()).update(answer.split())
+    return {name: " ".join(sorted(words)) for name, words in found.items()}
+
+
+async def said(client: httpx.AsyncClient, model: str, length: int) -> str:
+    body = {"model": model, "messages": [{"role": "user", "content": "Who is there?"}], "max_tokens": length}
+    answer = (await client.post("/v1/chat/completions", json=body)).raise_for_status().json()
+    return str(answer["choices"][0]["message"]["content"])

@@ -32,7 +32,11 @@ class EventLog(Protocol):
         """Append (key, value) pairs in order. `durable` returns only once they are synced to disk."""
 
     def read(self, topic: str, partition: int, after: int, limit: int) -> list[Record]:
-        """Up to `limit` records with offsets over `after`, in order."""
+        """Up to `limit` records with offsets over `after`, in order; none that a power cut could still take back.
+
+        The reader keeps its offset elsewhere: what it has read, and the log then lost, would be numbered again and
+        never be read.
+        """
 
     def ends(self) -> dict[str, dict[int, int]]:
         """Every topic's last offset by partition; 0 where nothing was written yet."""

@@ -1,14 +1,17 @@
 """The event log in one SQLite file: many writers, ordered readers, one partition a topic.
 
 Durable appends sync the write-ahead log before they return; others may lose the last moments in a power cut, though not
-in a crash of the process. A connection is used by one thread at a time; the lock here sees to that.
+in a crash of the process. Reading syncs first, so nobody has read what is lost. A connection is used by one thread at a
+time; the lock here sees to that.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from thumbwheel.errors import StoreUnavailable
@@ -30,10 +33,10 @@ create table if not exists records (
 
 
 class SqliteEventLog:
-    """An EventLog in the file `path`, made (0600) if it is not there."""
+    """An EventLog in the file `path`, made (0600) if it is not there. `sync` puts an open file's bytes on the disk."""
 
-    def __init__(self, path: Path, *, busy_ms: int = BUSY_MS) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, busy_ms: int = BUSY_MS, sync: Callable[[int], None] = os.fsync) -> None:
+        self._path, self._sync = path, sync
         self._lock = threading.Lock()
         try:
             make_private(path)
@@ -76,9 +79,16 @@ class SqliteEventLog:
                     "select seq, key, value from records where topic = ? and seq > ? order by seq limit ?",
                     (topic, after, limit),
                 ).fetchall()
-            except sqlite3.Error as error:
+                if rows:
+                    self._sync_writes()
+            except (sqlite3.Error, OSError) as error:
                 raise StoreUnavailable(f"the event log cannot be read: {error}") from error
         return [Record(topic, partition, seq, key, value) for seq, key, value in rows]
+
+    def _sync_writes(self) -> None:
+        """Sync what others have written; SQLite itself syncs what it moves from there to the main file."""
+        with contextlib.suppress(FileNotFoundError), open(f"{self._path}-wal", "rb") as file:
+            self._sync(file.fileno())
 
     def ends(self) -> dict[str, dict[int, int]]:
         """See EventLog."""

@@ -28,7 +28,12 @@ class Store:
 
     def __init__(self, url: str, *, busy_ms: int = BUSY_MS) -> None:
         self._engine = create_engine(
-            url, connect_args={"timeout": busy_ms / 1000}, poolclass=QueuePool, pool_size=4, max_overflow=12
+            url,
+            connect_args={"timeout": busy_ms / 1000},
+            poolclass=QueuePool,
+            pool_size=4,
+            max_overflow=12,
+            hide_parameters=True,  # what users said belongs in no log and no traceback
         )
         event.listen(self._engine, "connect", _on_connect)
         event.listen(self._engine, "begin", _on_begin)
@@ -73,7 +78,7 @@ def _on_begin(connection: Connection) -> None:
 
 
 def open_store(path: Path, *, busy_ms: int = BUSY_MS) -> Store:
-    """The store in the SQLite file `path`, made (0600) with its tables if it is not there."""
+    """The store in the SQLite file `path`, made (0600) with its tables if it is not there. Raises StoreUnavailable."""
     try:
         make_private(path)
     except OSError as error:
@@ -86,6 +91,10 @@ def open_store(path: Path, *, busy_ms: int = BUSY_MS) -> Store:
                 v=SCHEMA_VERSION
             )
         )
+        found = get_meta(tx, "schema")
+    if found != SCHEMA_VERSION:
+        store.close()
+        raise StoreUnavailable(f"the store has schema {found}; this version of Thumbwheel reads {SCHEMA_VERSION}")
     return store
 
 

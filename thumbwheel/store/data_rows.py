@@ -131,6 +131,14 @@ def _settle(tx: Connection, inferences: Sequence[str]) -> None:
         tx.execute(update(schema.feedback).where(c.id == bindparam("of")).values(**values), moved)
 
 
+def give_up_unseen(tx: Connection, received_ms: int) -> int:
+    """Refuse the feedback, received at `received_ms` or before, whose inference has not arrived; how many it is."""
+    c = schema.feedback.c
+    waits = and_(c.state == words.WAITING, c.reason == words.INFERENCE_NOT_SEEN, c.at_ms <= received_ms)
+    refused = {"state": words.REFUSED, "reason": words.INFERENCE_UNKNOWN}
+    return tx.execute(update(schema.feedback).where(waits).values(**refused)).rowcount
+
+
 # positions in the log
 
 
@@ -144,12 +152,21 @@ def positions(tx: Connection) -> dict[str, dict[int, int]]:
 
 def caught_up(tx: Connection, wanted: Mapping[str, Mapping[int, int]] | Mapping[str, Mapping[str, int]]) -> bool:
     """Whether everything up to `wanted` is in the store. Partitions may be text, as JSON makes them."""
+    read, of = events_read(tx, wanted)
+    return read == of
+
+
+def events_read(
+    tx: Connection, wanted: Mapping[str, Mapping[int, int]] | Mapping[str, Mapping[str, int]]
+) -> tuple[int, int]:
+    """How far the store is on the way to `wanted`, and how far that is, both in offsets over all partitions."""
     held = positions(tx)
-    return all(
-        held.get(topic, {}).get(int(partition), 0) >= position
+    ways = [
+        (min(position, held.get(topic, {}).get(int(partition), 0)), position)
         for topic, partitions in wanted.items()
         for partition, position in partitions.items()
-    )
+    ]
+    return sum(read for read, _ in ways), sum(position for _, position in ways)
 
 
 def take_partition(tx: Connection, topic: str, partition: int) -> tuple[int, int]:
@@ -174,11 +191,13 @@ def advance(tx: Connection, topic: str, partition: int, epoch: int, before: int,
 
 
 def bury(tx: Connection, record: Record, reason: str, now_ms: int) -> None:
-    """Keep a record that cannot be handled, byte for byte, with the reason."""
-    row = {"topic": record.topic, "partition": record.partition, "position": record.offset}
-    tx.execute(
-        insert(schema.dead_letters).values(**row, key=record.key, value=record.value, reason=reason, at_ms=now_ms)
-    )
+    """Keep a record that cannot be handled, byte for byte, with the reason; once, where it is read again."""
+    c = schema.dead_letters.c
+    here = and_(c.topic == record.topic, c.partition == record.partition, c.position == record.offset)
+    told = {"key": record.key, "value": record.value, "reason": reason, "at_ms": now_ms}
+    if tx.execute(update(schema.dead_letters).where(here).values(**told)).rowcount == 0:
+        place = {"topic": record.topic, "partition": record.partition, "position": record.offset}
+        tx.execute(insert(schema.dead_letters).values(**place, **told))
 
 
 def dead_letter_count(tx: Connection) -> int:

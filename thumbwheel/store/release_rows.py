@@ -2,16 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Row, Table, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, insert, select, update
 
 from thumbwheel.errors import LostRace, NotFound
 from thumbwheel.records import RUN_BUSY, Channel, Policies, Release, Rollout, Run, Stage, Variant
 from thumbwheel.store import schema
 from thumbwheel.store.connection import bump
+
+R = TypeVar("R", Channel, Release, Rollout, Run)
+
+
+@dataclass(frozen=True)
+class _Kind(Generic[R]):
+    """A kind of record with a version: its table, the column that names it, and how a row becomes a record."""
+
+    table: Table
+    key: str
+    read: Callable[[Row[Any]], R]
+    gateways_know: bool = True  # its changes raise the store's generation
+
+    def named(self, name: str) -> ColumnElement[bool]:
+        """The row of this name."""
+        return self.table.c[self.key] == name
+
+
+def _insert(tx: Connection, kind: _Kind[R], record: R) -> None:
+    tx.execute(insert(kind.table).values(**asdict(record)))
+    if kind.gateways_know:
+        bump(tx)
+
+
+def _save(tx: Connection, kind: _Kind[R], record: R) -> R:
+    """Write the record if its row still has its version, and return it with the next one. Raises LostRace."""
+    fields = asdict(record)
+    name, version = fields.pop(kind.key), fields.pop("version")
+    here = kind.named(name), kind.table.c.version == version
+    if tx.execute(update(kind.table).where(*here).values(**fields, version=version + 1)).rowcount != 1:
+        raise LostRace(f"{kind.table.name} {name} changed meanwhile")
+    if kind.gateways_know:
+        bump(tx)
+    return replace(record, version=version + 1)
+
+
+def _find(tx: Connection, kind: _Kind[R], name: str) -> R | None:
+    row = tx.execute(select(kind.table).where(kind.named(name))).first()
+    return None if row is None else kind.read(row)
+
+
+def _list(tx: Connection, kind: _Kind[R], *where: ColumnElement[bool]) -> list[R]:
+    query = select(kind.table).where(*where).order_by(kind.table.c[kind.key])
+    return [kind.read(row) for row in tx.execute(query)]
 
 
 def _policies(raw: dict[str, Any]) -> Policies:
@@ -45,13 +89,10 @@ def _run(row: Row[Any]) -> Run:
     return Run(**fields)
 
 
-def _replace(tx: Connection, table: Table, key: str, value: str, version: int, fields: dict[str, Any]) -> None:
-    """Write `fields` if the row still has `version`; raises LostRace."""
-    changed = tx.execute(
-        update(table).where(table.c[key] == value, table.c.version == version).values(**fields, version=version + 1)
-    )
-    if changed.rowcount != 1:
-        raise LostRace(f"{table.name} {value} changed meanwhile")
+_CHANNELS = _Kind(schema.channels, "name", _channel)
+_RELEASES = _Kind(schema.releases, "id", _release)
+_ROLLOUTS = _Kind(schema.rollouts, "id", _rollout)
+_RUNS = _Kind(schema.runs, "id", _run, gateways_know=False)
 
 
 # channels
@@ -59,28 +100,22 @@ def _replace(tx: Connection, table: Table, key: str, value: str, version: int, f
 
 def insert_channel(tx: Connection, channel: Channel) -> None:
     """A new channel."""
-    tx.execute(insert(schema.channels).values(**asdict(channel)))
-    bump(tx)
+    _insert(tx, _CHANNELS, channel)
 
 
 def save_channel(tx: Connection, channel: Channel) -> Channel:
-    """Compare-and-set on `channel.version`. Returns it with its new version."""
-    fields = asdict(channel)
-    del fields["version"], fields["name"]
-    _replace(tx, schema.channels, "name", channel.name, channel.version, fields)
-    bump(tx)
-    return replace(channel, version=channel.version + 1)
+    """Compare-and-set on `channel.version`. Returns it with its new version. Raises LostRace."""
+    return _save(tx, _CHANNELS, channel)
 
 
 def find_channel(tx: Connection, name: str) -> Channel | None:
     """The channel, or None."""
-    row = tx.execute(select(schema.channels).where(schema.channels.c.name == name)).first()
-    return None if row is None else _channel(row)
+    return _find(tx, _CHANNELS, name)
 
 
 def get_channel(tx: Connection, name: str) -> Channel:
     """The channel. Raises NotFound."""
-    channel = find_channel(tx, name)
+    channel = _find(tx, _CHANNELS, name)
     if channel is None:
         raise NotFound(
             f"There is no channel {name!r}. `GET /v1/models` lists the channels; an administrator makes one with "
@@ -93,7 +128,7 @@ def get_channel(tx: Connection, name: str) -> Channel:
 
 def all_channels(tx: Connection) -> list[Channel]:
     """Every channel, by name."""
-    return [_channel(row) for row in tx.execute(select(schema.channels).order_by(schema.channels.c.name))]
+    return _list(tx, _CHANNELS)
 
 
 # releases
@@ -101,36 +136,30 @@ def all_channels(tx: Connection) -> list[Channel]:
 
 def insert_release(tx: Connection, release: Release) -> None:
     """A new release."""
-    tx.execute(insert(schema.releases).values(**asdict(release)))
-    bump(tx)
+    _insert(tx, _RELEASES, release)
 
 
 def save_release(tx: Connection, release: Release) -> Release:
-    """Compare-and-set on `release.version`. Returns it with its new version."""
-    fields = asdict(release)
-    del fields["version"], fields["id"]
-    _replace(tx, schema.releases, "id", release.id, release.version, fields)
-    bump(tx)
-    return replace(release, version=release.version + 1)
+    """Compare-and-set on `release.version`. Returns it with its new version. Raises LostRace."""
+    return _save(tx, _RELEASES, release)
 
 
 def get_release(tx: Connection, release: str) -> Release:
     """The release. Raises NotFound."""
-    row = tx.execute(select(schema.releases).where(schema.releases.c.id == release)).first()
-    if row is None:
+    found = _find(tx, _RELEASES, release)
+    if found is None:
         raise NotFound(f"There is no release {release!r}. `thumbwheel status` lists them.", code="release_not_found")
-    return _release(row)
+    return found
 
 
 def releases_of(tx: Connection, channel: str) -> list[Release]:
     """A channel's releases, oldest first."""
-    query = select(schema.releases).where(schema.releases.c.channel == channel).order_by(schema.releases.c.id)
-    return [_release(row) for row in tx.execute(query)]
+    return _list(tx, _RELEASES, schema.releases.c.channel == channel)
 
 
 def all_releases(tx: Connection) -> list[Release]:
     """Every release, oldest first."""
-    return [_release(row) for row in tx.execute(select(schema.releases).order_by(schema.releases.c.id))]
+    return _list(tx, _RELEASES)
 
 
 # rollouts
@@ -138,31 +167,30 @@ def all_releases(tx: Connection) -> list[Release]:
 
 def insert_rollout(tx: Connection, rollout: Rollout) -> None:
     """A new rollout."""
-    tx.execute(insert(schema.rollouts).values(**asdict(rollout)))
-    bump(tx)
+    _insert(tx, _ROLLOUTS, rollout)
 
 
 def save_rollout(tx: Connection, rollout: Rollout) -> Rollout:
-    """Compare-and-set on `rollout.version`. Returns it with its new version."""
-    fields = asdict(rollout)
-    del fields["version"], fields["id"]
-    _replace(tx, schema.rollouts, "id", rollout.id, rollout.version, fields)
-    bump(tx)
-    return replace(rollout, version=rollout.version + 1)
+    """Compare-and-set on `rollout.version`. Returns it with its new version. Raises LostRace."""
+    return _save(tx, _ROLLOUTS, rollout)
 
 
 def get_rollout(tx: Connection, rollout: str) -> Rollout:
     """The rollout. Raises NotFound."""
-    row = tx.execute(select(schema.rollouts).where(schema.rollouts.c.id == rollout)).first()
-    if row is None:
+    found = _find(tx, _ROLLOUTS, rollout)
+    if found is None:
         raise NotFound(f"There is no rollout {rollout!r}.", code="rollout_not_found")
-    return _rollout(row)
+    return found
 
 
 def rollouts_in(tx: Connection, states: Sequence[str]) -> list[Rollout]:
     """The rollouts in any of `states`, oldest first."""
-    query = select(schema.rollouts).where(schema.rollouts.c.state.in_(states)).order_by(schema.rollouts.c.id)
-    return [_rollout(row) for row in tx.execute(query)]
+    return _list(tx, _ROLLOUTS, schema.rollouts.c.state.in_(states))
+
+
+def rollouts_of(tx: Connection, release: str) -> list[Rollout]:
+    """A release's rollouts, oldest first."""
+    return _list(tx, _ROLLOUTS, schema.rollouts.c.release == release)
 
 
 # runs
@@ -170,32 +198,27 @@ def rollouts_in(tx: Connection, states: Sequence[str]) -> list[Rollout]:
 
 def insert_run(tx: Connection, run: Run) -> None:
     """A new run."""
-    tx.execute(insert(schema.runs).values(**asdict(run)))
+    _insert(tx, _RUNS, run)
 
 
 def save_run(tx: Connection, run: Run) -> Run:
-    """Compare-and-set on `run.version`. Returns it with its new version."""
-    fields = asdict(run)
-    del fields["version"], fields["id"]
-    _replace(tx, schema.runs, "id", run.id, run.version, fields)
-    return replace(run, version=run.version + 1)
+    """Compare-and-set on `run.version`. Returns it with its new version. Raises LostRace."""
+    return _save(tx, _RUNS, run)
 
 
 def get_run(tx: Connection, run: str) -> Run:
     """The run. Raises NotFound."""
-    row = tx.execute(select(schema.runs).where(schema.runs.c.id == run)).first()
-    if row is None:
+    found = _find(tx, _RUNS, run)
+    if found is None:
         raise NotFound(f"There is no run {run!r}. `thumbwheel status` lists them.", code="run_not_found")
-    return _run(row)
+    return found
 
 
 def runs_of(tx: Connection, channel: str) -> list[Run]:
     """A channel's runs, oldest first."""
-    query = select(schema.runs).where(schema.runs.c.channel == channel).order_by(schema.runs.c.id)
-    return [_run(row) for row in tx.execute(query)]
+    return _list(tx, _RUNS, schema.runs.c.channel == channel)
 
 
 def busy_runs(tx: Connection) -> list[Run]:
     """Every run in progress, oldest first."""
-    query = select(schema.runs).where(schema.runs.c.state.in_(RUN_BUSY)).order_by(schema.runs.c.id)
-    return [_run(row) for row in tx.execute(query)]
+    return _list(tx, _RUNS, schema.runs.c.state.in_(RUN_BUSY))

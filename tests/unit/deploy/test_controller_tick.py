@@ -10,6 +10,7 @@ from deploy.controller import LEASE_MS, Controller, tick
 from deploy.jobs import Ended
 from deploy.runs import VERBS, Runs
 from deploy.smoke import Smoke
+from tests.full_disk import no_room
 from thumbwheel import rollouts
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
@@ -206,6 +207,16 @@ def test_a_store_that_is_away_is_raised_and_nothing_is_lost(world):
     locked.close()
 
 
+def test_on_a_full_disk_nothing_moves_and_then_everything_goes_on(world):
+    name = a_candidate(world)
+    a_run(world)
+    with no_room(), pytest.raises(StoreUnavailable):
+        turn(world, 2_000)
+    assert channel(world).rollout is None and run_row(world).state == "queued" and world.jobs.starts == []
+    turn(world)
+    assert rollout(world).release == name and world.jobs.starts == ["curate"]
+
+
 # runs
 
 
@@ -234,6 +245,24 @@ def test_a_dead_job_is_started_again_after_a_pause_and_fails_after_its_attempts(
     turn(world)
     assert run_row(world).state == "failed"
     assert "curate ended 2 times" in run_row(world).reasons[0] and "status -9" in run_row(world).reasons[0]
+
+
+def test_a_job_that_cannot_be_started_does_not_keep_rollouts_from_being_watched(world):
+    class Full(ScriptedJobs):
+        """No process can be started."""
+
+        def start(self, run, verb):
+            raise OSError(28, "No space left on device")
+
+    world.me.runs.jobs = Full()
+    a_run(world)
+    a_candidate(world)
+    turn(world)
+    turn(world)
+    assert rollout(world).weight == 20.0 and run_row(world).attempts == 1
+    world.me.runs.jobs = world.jobs
+    turn(world, 6_000)
+    assert world.jobs.starts == ["curate"]
 
 
 def test_a_job_whose_engine_is_away_spends_no_attempt(world):
@@ -460,6 +489,25 @@ def test_an_older_candidate_does_not_follow_a_newer_one(world):
     assert rollout(world).release == newer and release_of(world, older).state == "retired"
 
 
+def test_an_aborted_candidate_stays_aborted_until_a_person_starts_it_again(world):
+    name = started(world)
+    with world.store.write() as tx:
+        rollouts.abort(tx, release_rows.get_rollout(tx, channel(world).rollout), world.now, "a person")
+    aborted = rollout(world).id
+    turn(world)
+    assert rollout(world).id == aborted
+    with world.store.write() as tx:
+        rollouts.start_rollout(tx, release_rows.get_release(tx, name), None, world.now, "a person")
+    turn(world)
+    assert rollout(world).id != aborted and rollout(world).weight == 20.0
+    serve(world, "candidate", users(5))
+    serve(world, "stable", users(20, "s"))
+    turn(world)
+    serve(world, "candidate", users(5))
+    turn(world)
+    assert channel(world).stable == name
+
+
 def test_without_auto_rollout_a_candidate_waits_for_a_person(world):
     with world.store.write() as tx:
         chan = release_rows.get_channel(tx, "support")
@@ -467,6 +515,21 @@ def test_without_auto_rollout_a_candidate_waits_for_a_person(world):
     a_candidate(world)
     turn(world)
     assert channel(world).rollout is None
+
+
+def test_a_candidate_waits_for_its_channel_to_log_something(world):
+    def log(word):
+        with world.store.write() as tx:
+            chan = release_rows.get_channel(tx, "support")
+            rollouts.change_policies(tx, chan, replace(chan.policies, log=word), world.now, "operator")
+
+    log("off")
+    name = a_candidate(world)
+    turn(world)
+    assert channel(world).rollout is None and release_of(world, name).state == "candidate"
+    log("metadata")
+    turn(world)
+    assert rollout(world).release == name
 
 
 # emergency stops

@@ -4,17 +4,22 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from feedback.consumer import PAUSE_S, STREAK, Position, consume, step, take_partitions
+from feedback.consumer import GIVE_UP_EVERY_S, PAUSE_S, STREAK, Position, consume, give_up, step, take_partitions
+from tests.full_disk import no_room
 from thumbwheel.errors import LostRace, StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import FEEDBACK, INFERENCE, FeedbackEvent, InferenceEvent, encode
 from thumbwheel.store import data_rows, schema
 from thumbwheel.store.connection import Store, open_store
+
+WINDOW_S = 3_600.0
+WINDOW_MS = 3_600_000
 
 
 class Place:
@@ -40,6 +45,12 @@ class Place:
         with self.store.read() as tx:
             return int(data_rows.ledger(tx, "support")["acknowledged"])
 
+    def standing(self, n: int) -> tuple[str, str | None]:
+        with self.store.read() as tx:
+            row = data_rows.feedback_row(tx, f"fb-{n}")
+        assert row is not None
+        return row.state, row.reason
+
     def buried(self) -> dict[int, tuple[bytes, str]]:
         with self.store.read() as tx:
             return {row.position: (row.value, row.reason) for row in tx.execute(select(schema.dead_letters))}
@@ -59,7 +70,8 @@ def feedback(n: int, at_ms: int = 200) -> bytes:
 def inference(n: int) -> bytes:
     fields = {"tenant": "shop", "channel": "support", "unit": "u1", "at_ms": 100}
     served = {"assigned": "rel-1", "role": "stable", "served_by": "rel-1", "status": "ok"}
-    return encode(InferenceEvent(f"inf-{n}", **fields, **served))  # type: ignore[arg-type]
+    said = [{"role": "user", "content": f"complaint {n}"}]
+    return encode(InferenceEvent(f"inf-{n}", **fields, **served, messages=said, answer="Oh."))  # type: ignore[arg-type]
 
 
 def on(place: Place, topic: str) -> Position:
@@ -84,6 +96,24 @@ def test_a_restart_goes_on_where_the_data_is(place: Place) -> None:
     place.append(FEEDBACK, feedback(1), feedback(2))
     step(place.store, place.log, on(place, FEEDBACK), 5, limit=1)
     assert on(place, FEEDBACK) == Position(FEEDBACK, 0, 2, 1)
+
+
+def test_a_log_that_was_replaced_is_read_from_its_beginning(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.append(FEEDBACK, feedback(1), b"bad", feedback(2))
+    read_all(place)
+    place.log.close()
+    for file in place.folder.glob("events.db*"):
+        file.unlink()
+    place.log = SqliteEventLog(place.folder / "events.db")
+    place.append(FEEDBACK, feedback(2), b"worse")
+    with caplog.at_level(logging.ERROR):
+        at = on(place, FEEDBACK)
+    assert "the log was replaced" in caplog.text
+    assert step(place.store, place.log, at, 5).offset == 2
+    place.append(FEEDBACK, feedback(3))
+    read_all(place)
+    assert (place.acknowledged(), place.positions()[FEEDBACK]) == (3, {0: 3})
+    assert place.buried()[2][0] == b"worse"
 
 
 def test_a_zombie_writes_nothing(place: Place) -> None:
@@ -154,6 +184,16 @@ def test_a_locked_store_buries_nothing(place: Place) -> None:
     assert (place.acknowledged(), place.buried()) == (1, {})
 
 
+def test_a_full_disk_buries_nothing_and_skips_nothing(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1), b"bad", feedback(2))
+    at = on(place, FEEDBACK)
+    with no_room(), pytest.raises(StoreUnavailable):
+        step(place.store, place.log, at, 5)
+    assert (place.acknowledged(), place.buried(), place.positions()[FEEDBACK]) == (0, {}, {0: 0})
+    assert step(place.store, place.log, at, 5).offset == 3
+    assert (place.acknowledged(), list(place.buried())) == (2, [2])
+
+
 class Turns:
     """Stops the loop after so many polls; the clock is moved by hand."""
 
@@ -176,7 +216,7 @@ class Turns:
 
 
 def loop(place: Place, turns: Turns) -> None:
-    consume(place.store, place.log, turns.clock, 0.05, turns)  # type: ignore[arg-type]
+    consume(place.store, place.log, turns.clock, 0.05, WINDOW_S, turns)  # type: ignore[arg-type]
 
 
 def test_the_loop_reads_all_topics_and_waits_when_there_is_nothing(place: Place) -> None:
@@ -225,6 +265,25 @@ def test_the_loop_outlasts_a_log_that_is_away(place: Place) -> None:
     assert place.acknowledged() == 1
 
 
+def test_the_loop_outlasts_a_full_disk(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1))
+
+    class Filled(Turns):
+        """The disk is full until it has been waited for a while."""
+
+        def wait(self, seconds: float) -> bool:
+            if len(self.waits) == 4:
+                full.close()
+            return super().wait(seconds)
+
+    turns = Filled(8)
+    with ExitStack() as full:
+        full.enter_context(no_room())
+        loop(place, turns)
+    assert turns.waits[:5] == [0.1, 0.2, 0.4, 0.8, 1.6]
+    assert place.acknowledged() == 1
+
+
 def test_the_loop_ends_when_another_has_taken_over(place: Place) -> None:
     place.append(FEEDBACK, feedback(1))
 
@@ -244,5 +303,88 @@ def test_the_loop_ends_when_another_has_taken_over(place: Place) -> None:
 def test_a_stop_ends_the_loop(place: Place) -> None:
     stop = threading.Event()
     stop.set()
-    consume(place.store, place.log, lambda: 0, 0.05, stop)
+    consume(place.store, place.log, lambda: 0, 0.05, WINDOW_S, stop)
     assert place.positions() == {}
+
+
+# feedback whose inference never arrives
+
+
+def read_all(place: Place) -> list[Position]:
+    return [step(place.store, place.log, at, 5) for at in take_partitions(place.store, place.log)]
+
+
+NOT_SEEN, UNKNOWN, JOINED = (
+    ("waiting", "inference_not_seen"),
+    ("refused", "inference_unknown"),
+    ("waiting", "no_run_yet"),
+)
+
+
+def test_feedback_waits_for_its_inference_until_its_window_has_passed(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1, at_ms=200), feedback(2, at_ms=201))
+    place.append(INFERENCE, inference(2))
+    at = read_all(place)
+    assert give_up(place.store, place.log, at, WINDOW_S, 200 + WINDOW_MS - 1) == 0
+    assert place.standing(1) == NOT_SEEN
+    assert give_up(place.store, place.log, at, WINDOW_S, 200 + WINDOW_MS) == 1
+    assert give_up(place.store, place.log, at, WINDOW_S, 200 + WINDOW_MS) == 0
+    assert (place.standing(1), place.standing(2)) == (UNKNOWN, JOINED)
+    with place.store.read() as tx:
+        view = data_rows.feedback_view(tx, "fb-1")
+        assert data_rows.ledger(tx, "support") == {
+            "acknowledged": 2,
+            "used": 0,
+            "refused": {"inference_unknown": 1},
+            "waiting": {"no_run_yet": 1},
+        }
+    assert view is not None and (view["state"], view["reason"]) == UNKNOWN
+
+
+def test_the_refusal_survives_a_restart_and_a_record_that_comes_again(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1))
+    give_up(place.store, place.log, read_all(place), WINDOW_S, 200 + WINDOW_MS)
+    place.append(FEEDBACK, feedback(1))
+    read_all(place)
+    assert place.standing(1) == UNKNOWN
+
+
+def test_an_inference_that_lies_in_the_log_unread_still_joins(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1))
+    at = read_all(place)
+    place.append(INFERENCE, inference(1))  # the consumer was down for longer than the window, say
+    assert give_up(place.store, place.log, at, WINDOW_S, 10 * WINDOW_MS) == 0
+    assert place.standing(1) == NOT_SEEN
+    give_up(place.store, place.log, [step(place.store, place.log, one, 5) for one in at], WINDOW_S, 10 * WINDOW_MS)
+    assert place.standing(1) == JOINED
+
+
+def test_an_inference_that_arrives_after_the_refusal_is_joined_after_all(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1))
+    give_up(place.store, place.log, read_all(place), WINDOW_S, 200 + WINDOW_MS)
+    place.append(INFERENCE, inference(1))
+    at = read_all(place)
+    assert place.standing(1) == JOINED
+    assert give_up(place.store, place.log, at, WINDOW_S, 10 * WINDOW_MS) == 0
+    assert place.standing(1) == JOINED and place.acknowledged() == 1
+
+
+def test_a_reader_that_was_replaced_refuses_nothing(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1))
+    zombie = read_all(place)
+    take_partitions(place.store, place.log)
+    with pytest.raises(LostRace):
+        give_up(place.store, place.log, zombie, WINDOW_S, 10 * WINDOW_MS)
+    assert place.standing(1) == NOT_SEEN
+
+
+def test_the_loop_gives_up_at_once_after_a_start_and_then_from_time_to_time(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1, at_ms=200), feedback(2, at_ms=1_500))
+    turns = Turns(3)
+    turns.now_ms = 200 + WINDOW_MS
+    loop(place, turns)
+    assert (place.standing(1), place.standing(2)) == (UNKNOWN, NOT_SEEN)
+    turns = Turns(2 + int(GIVE_UP_EVERY_S / 0.05))
+    turns.now_ms = 1_500 + WINDOW_MS - 100
+    loop(place, turns)
+    assert place.standing(2) == UNKNOWN

@@ -70,6 +70,7 @@ def parsed(curation: Curation) -> list[dict[str, Any]]:
         ({"messages": None, "state": "refused", "reason": "no_text"}, ("refused", "no_text")),
         ({"state": "refused", "reason": "training_not_permitted"}, ("refused", "training_not_permitted")),
         ({"state": "refused", "reason": "foreign"}, ("refused", "foreign")),
+        ({"messages": None, "state": "refused", "reason": "inference_unknown"}, ("refused", "inference_unknown")),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, ("refused", "not_text")),
         ({"messages": [{"role": "assistant", "content": "hi"}]}, ("refused", "no_user_turn")),
         ({"messages": []}, ("refused", "no_user_turn")),

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, select
 
-from feedback.freeze import CATCH_UP_S, STRAGGLERS_S, freeze
+from feedback.freeze import AGAIN, CATCH_UP_S, STRAGGLERS_S, _job, freeze
+from tests.full_disk import no_room
 from thumbwheel import rollouts
 from thumbwheel.artifacts import ArtifactStore
-from thumbwheel.errors import JobError
+from thumbwheel.errors import JobError, StoreUnavailable
 from thumbwheel.events import FeedbackEvent, InferenceEvent
 from thumbwheel.home import Home, prepare
 from thumbwheel.records import Policies, Release, Run
@@ -321,6 +322,85 @@ def test_it_does_not_wait_for_inferences_that_are_long_lost(place: Place) -> Non
     assert place.time.slept_s == 0
 
 
+def test_how_far_it_is_stands_in_the_run(place: Place) -> None:
+    place.say(*range(60))
+    place.say(60, seen=False)
+    place.start("run-1", {"feedback": {"0": 5}})
+    told: list[Mapping[str, object]] = []
+    sleep = place.time.sleep
+
+    def watched(seconds: float) -> None:
+        sleep(seconds)
+        progress = place.run("run-1").progress
+        if not told or told[-1] != progress:
+            told.append(progress)
+        done = {1.0: 2, 2.0: 5}.get(round(place.time.slept_s, 3))
+        if done is not None:
+            with place.store.write() as tx:
+                before = data_rows.positions(tx)["feedback"][0]
+                data_rows.advance(tx, "feedback", 0, 1, before, done)
+        if place.time.slept_s > 4:
+            with place.store.write() as tx:
+                tx.execute(schema.feedback.update().where(schema.feedback.c.id == "fb-60").values(reason="x"))
+
+    class Watched(ArtifactStore):
+        """Looks at the run while it publishes."""
+
+        def publish(self, source: Path, kind: str, meta: Mapping[str, object]) -> str:
+            told.append(place.run("run-1").progress)
+            return super().publish(source, kind, meta)
+
+    artifacts = Watched(place.home.artifacts)
+    assert freeze(place.store, artifacts, place.home, "run-1", place.time.clock, watched) == "training"
+    assert [(note["step"], note["done"], note["of"]) for note in told] == [
+        ("waiting for the consumer", 0, 5),
+        ("waiting for the consumer", 2, 5),
+        ("waiting for inferences", 0, 1),
+        ("writing the dataset", 0, 60),
+    ]
+    assert all("eta_s" in note for note in told) and told[1]["eta_s"] is not None
+    assert place.run("run-1").progress == {}
+
+
+def test_while_it_curates_the_run_says_so(place: Place) -> None:
+    place.say(*range(30))
+    place.start("run-1")
+    assert place.freeze("run-1") == "insufficient_evidence"
+    assert place.run("run-1").progress == {"step": "curating", "done": 0, "of": 30, "eta_s": None}
+
+
+def job(place: Place, run: str) -> int:
+    return _job(place.store, place.home, run, place.time.clock, place.time.sleep)
+
+
+def test_a_full_disk_is_waited_for_and_spends_no_attempt(place: Place) -> None:
+    place.say(*range(60))
+    place.start("run-1")
+    with no_room():
+        assert job(place, "run-1") == AGAIN
+    assert place.run("run-1").state == "curating" and place.ledger()["used"] == 0
+    assert list(place.home.artifacts.iterdir()) == []
+    assert job(place, "run-1") == 0
+    assert place.run("run-1").state == "training" and place.ledger()["used"] == 60
+
+
+def test_room_for_the_store_and_none_for_the_dataset(place: Place) -> None:
+    place.say(*range(60))
+    place.start("run-1")
+
+    class Full(ArtifactStore):
+        """On a disk of its own, which is full."""
+
+        def publish(self, source: Path, kind: str, meta: Mapping[str, object]) -> str:
+            with no_room(100):
+                return super().publish(source, kind, meta)
+
+    with pytest.raises(StoreUnavailable):
+        freeze(place.store, Full(place.home.artifacts), place.home, "run-1", place.time.clock, place.time.sleep)
+    assert list(place.home.artifacts.iterdir()) == [] and place.run("run-1").state == "curating"
+    assert place.freeze("run-1") == "training"
+
+
 def test_a_channel_that_may_not_train(place: Place) -> None:
     with place.store.write() as tx:
         channel = release_rows.get_channel(tx, "support")
@@ -441,9 +521,10 @@ def test_of_two_jobs_of_one_run_one_wins(place: Place) -> None:
         def publish(self, source: Path, kind: str, meta: Mapping[str, object]) -> str:
             sha = super().publish(source, kind, meta)
             place.freeze("run-1")
+            self.first = place.run("run-1")
             return sha
 
     slow = Slow(place.home.artifacts)
     assert freeze(place.store, slow, place.home, "run-1", place.time.clock, place.time.sleep) == "training"
     assert place.count(schema.datasets) == 1
-    assert place.run("run-1").version == 2
+    assert place.run("run-1") == slow.first

@@ -58,7 +58,9 @@ def test_eager_mode_and_bfloat16_are_the_cpus_alone(settings: EngineSettings) ->
     assert "--enforce-eager" in cpu and value(cpu, "--dtype") == "bfloat16"
     assert value(cpu, "--kv-cache-memory-bytes") == str(settings.kv_cache_bytes)
     gpu = engine_command(replace(settings, device="cuda", kv_cache_bytes=None))
-    assert not {"--enforce-eager", "--dtype", "--kv-cache-memory-bytes"} & set(gpu)
+    assert value(cpu, "--distributed-executor-backend").endswith(".UniProcExecutor")
+    own = {"--enforce-eager", "--dtype", "--kv-cache-memory-bytes", "--distributed-executor-backend"}
+    assert not own & set(gpu)
     assert value(gpu, "--gpu-memory-utilization") == "0.85"
 
 

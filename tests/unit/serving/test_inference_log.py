@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from serving.inference_log import InferenceLog
+from tests.full_disk import no_room
 from thumbwheel import events
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog import Record
@@ -184,3 +185,41 @@ def test_a_log_that_cannot_be_opened_yet(tmp_path: Path) -> None:
     writer.put(event(0), keep_text=True)
     until(lambda: log.ids == ["chatcmpl-0000"])
     writer.close()
+
+
+def test_on_a_full_disk_what_is_not_kept_is_counted_and_the_rest_arrives_once(tmp_path: Path) -> None:
+    log = Log()
+    log.away = True
+    writer = started(log, tmp_path)
+    writer.put(event(0), keep_text=True)
+    until(lambda: writer.spooled > 0)
+    with no_room(writer.spooled + 500):  # for two more and half a line
+        for number in range(1, 50):
+            writer.put(event(number), keep_text=True)
+        until(lambda: writer.queued == 0 and writer.dropped > 0)
+        time.sleep(0.1)
+        (spool,) = tmp_path.iterdir()
+        kept = spool.read_bytes()
+        assert kept.endswith(b"\n") and writer.spooled == len(kept)
+        assert writer.dropped == 50 - kept.count(b"\n")
+    log.away = False
+    writer.put(event(90), keep_text=True)
+    until(lambda: "chatcmpl-0090" in log.ids)
+    writer.close()
+    assert len(log.ids) == len(set(log.ids)) and len(log.ids) + writer.dropped == 51
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_any_room_counts_and_the_writer_lives_on(tmp_path: Path) -> None:
+    log = Log()
+    log.away = True
+    writer = started(log, tmp_path)
+    with no_room():
+        for number in range(20):
+            writer.put(event(number), keep_text=True)
+        until(lambda: writer.dropped == 20)
+    log.away = False
+    writer.put(event(99), keep_text=True)
+    until(lambda: log.ids == ["chatcmpl-0099"])
+    writer.close()
+    assert writer.dropped == 20

@@ -1,4 +1,4 @@
-"""Fetching adapters for an engine: once each, however many ask, and never with an exception."""
+"""Fetching adapters for an engine: once each, however many ask; refusals are answers, not exceptions."""
 
 from __future__ import annotations
 
@@ -101,3 +101,20 @@ def test_settings_are_read_from_the_environment_or_there_are_none() -> None:
     assert ResolverSettings.read({}) is None
     environment = {ENV_ARTIFACTS: "/a", ENV_ENGINE_DIR: "/e", ENV_BASE: "/b", ENV_MAX_LORA_RANK: "16"}
     assert ResolverSettings.read(environment) == ResolverSettings(Path("/a"), Path("/e/adapters"), Path("/b"), 16)
+
+
+async def test_a_fault_of_our_own_is_not_kept(source: AdapterSource, tmp_path: Path) -> None:
+    class BrokenOnce(ArtifactStore):
+        broken = True
+
+        def copy_verified(self, sha: str, target: Path) -> Path:
+            if self.broken:
+                self.broken = False
+                raise ZeroDivisionError
+            return super().copy_verified(sha, target)
+
+    name = engine_name(source.store.publish(write_adapter(tmp_path / "a"), "adapter", {}))
+    source.store = BrokenOnce(tmp_path / "artifacts")
+    with pytest.raises(ZeroDivisionError):
+        await source.fetch(name)
+    assert await source.fetch(name) is not None

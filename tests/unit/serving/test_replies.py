@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.replies import MAX_DEPTH, ClientLeft, as_request_error, parse_object, read_json
+from serving.replies import EVENT_STREAM, MAX_DEPTH, ClientLeft, Reply, as_request_error, parse_object, read_json
 from thumbwheel.errors import (
     AdapterRefused,
     EngineUnreachable,
@@ -78,6 +78,41 @@ def test_what_is_no_object(raw: bytes) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse_object(raw)
     assert caught.value.code == "malformed_json"
+
+
+def sending() -> tuple[list[dict[str, Any]], Callable[[Any], Awaitable[None]]]:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    return sent, send
+
+
+def start(kind: bytes) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]}
+
+
+async def test_an_error_is_told_in_the_form_that_is_left() -> None:
+    sent, send = sending()
+    await Reply(send, None).fail(500, {"error": {}}, [(b"x-request-id", b"r")])
+    assert [message.get("status") for message in sent] == [500, None] and sent[1]["body"] == b'{"error":{}}'
+    sent, send = sending()
+    streaming = Reply(send, None)
+    await streaming.send(start(EVENT_STREAM))
+    await streaming.send({"type": "http.response.body", "body": b"data: {}\n\n", "more_body": True})
+    await streaming.fail(500, {"error": {}})
+    assert sent[2:] == [{"type": "http.response.body", "body": b'data: {"error":{}}\n\n'}]
+
+
+@pytest.mark.parametrize(("kind", "more"), [(EVENT_STREAM, False), (b"application/json", True)])
+async def test_nothing_is_said_after_an_end_or_in_the_middle_of_a_whole_answer(kind: bytes, more: bool) -> None:
+    sent, send = sending()
+    reply = Reply(send, None)
+    await reply.send(start(kind))
+    await reply.send({"type": "http.response.body", "body": b"x", "more_body": more})
+    await reply.fail(500, {"error": {}})
+    assert len(sent) == 2
 
 
 def test_what_callers_are_told() -> None:

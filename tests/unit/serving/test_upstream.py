@@ -50,6 +50,42 @@ def test_the_clients() -> None:
     assert isinstance(named, ClientRejected) and named.payload["message"] == "model support says no"
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+        'tool_choice="required" requires --tool-call-parser to be set',
+        'tool_choice=function "look_up" requires --tool-call-parser to be set',
+    ],
+)
+def test_a_client_is_told_of_tools_in_its_own_terms(message: str) -> None:
+    found = sort_error(400, error(message), TARGET)
+    assert isinstance(found, ClientRejected) and found.status == 400
+    assert "--" not in str(found.payload["message"]) and "`tool_choice" in str(found.payload["message"])
+    assert (found.payload["param"], found.payload["code"]) == ("tools", "unsupported_field")
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            "Chat template is passed with request, but --trust-request-chat-template is not set. Refused request with "
+            "untrusted chat template.",
+            "Refused request with untrusted chat template.",
+        ),
+        (
+            "You must set `--enable-prompt-embeds` to input `prompt_embeds`.",
+            "The engines here are not set up for what this request asks.",
+        ),
+        ("The grammar is wrong. See a--b-c, or 1 --2.", "The grammar is wrong. See a--b-c, or 1 --2."),
+        ("top_p must be in (0, 1], got 2.0.", "top_p must be in (0, 1], got 2.0."),
+    ],
+)
+def test_only_what_is_said_of_the_servers_flags_is_left_out(message: str, shown: str) -> None:
+    found = sort_error(400, error(message), TARGET)
+    assert isinstance(found, ClientRejected) and found.payload["message"] == shown
+
+
 @pytest.mark.parametrize("raw", [b"", b"<html>", b"[]", b'{"error": "text"}', b"\xff", b"[" * 100_000])
 def test_errors_that_are_no_json(raw: bytes) -> None:
     assert isinstance(sort_error(500, raw, TARGET), ReleaseFailed)

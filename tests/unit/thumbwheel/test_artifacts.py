@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.full_disk import no_room
 from thumbwheel.artifacts import MANIFEST, STAGING, STAGING_LIFE_S, ArtifactStore
-from thumbwheel.errors import ArtifactCorrupt, ArtifactError, UnknownArtifact
+from thumbwheel.errors import ArtifactCorrupt, ArtifactError, StoreUnavailable, UnknownArtifact
 
 
 @pytest.fixture
@@ -210,3 +211,11 @@ def test_what_a_killed_publication_left_is_swept_but_not_a_running_one(store: Ar
     os.utime(old, (past, past))
     store.publish(source, "dataset", {})
     assert running.exists() and not old.exists()
+
+
+@pytest.mark.parametrize("room", [0, 3, 40])
+def test_a_full_disk_takes_no_artifact_and_leaves_no_half_of_one(store: ArtifactStore, source: Path, room: int) -> None:
+    with no_room(room), pytest.raises(StoreUnavailable, match="took no dataset"):
+        store.publish(source, "dataset", {"rows": 3})
+    assert list(store.root.iterdir()) == []
+    store.verify(store.publish(source, "dataset", {"rows": 3}))

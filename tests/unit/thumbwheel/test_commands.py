@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import main
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.home import Home, emergency_stop, prepare, read_emergency
+from thumbwheel.records import Run
+from thumbwheel.store import release_rows
 from thumbwheel.store.connection import open_store
 
 
@@ -104,3 +108,22 @@ def test_all_files_of_a_home_are_private(capsys: pytest.CaptureFixture[str], tmp
         assert path.is_dir() or key.encode() not in path.read_bytes(), "only its hash is kept"
     log.close()
     store.close()
+
+
+def test_a_runs_report_is_shown_while_no_service_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    home, report = prepare(tmp_path / "home"), tmp_path / "report"
+    report.mkdir()
+    (report / "report.json").write_text('{"verdict": "pass"}')
+    (report / "report.md").write_text("**Pass.**\n")
+    sha = ArtifactStore(home.artifacts).publish(report, "report", {})
+    with closing(open_store(home.store)) as store, store.write() as tx:
+        for run, held in (("run-1", sha), ("run-2", None)):
+            release_rows.insert_run(
+                tx, Run(run, "support", "candidate", {}, None, None, held, (), {}, "ann", 1, 0, 0, 1)
+            )
+    assert main(["run", "report", "run-1", "--home", str(home.root)]) == 0
+    assert capsys.readouterr().out == "**Pass.**\n"
+    assert main(["run", "report", "run-1", "--json", "--home", str(home.root)]) == 0
+    assert json.loads(capsys.readouterr().out) == {"verdict": "pass"}
+    assert "has no report" in said(capsys, "run", "report", "run-2", "--home", str(home.root))
+    assert "run-3" in said(capsys, "run", "report", "run-3", "--home", str(home.root))

@@ -230,8 +230,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     opened.close()
 
 
-def deliver(store: Store, events: list[Placed], cuts: set[int]) -> dict[str, Any]:
-    """Ingest `events`, each with its offset in the log, in the given order and cut into transactions, from nothing."""
+def deliver(store: Store, events: list[Placed], cuts: set[int], given_up_ms: int = -1) -> dict[str, Any]:
+    """Ingest `events`, each with its offset in the log, in the given order and cut into transactions, from nothing.
+
+    After each transaction, feedback that was received by `given_up_ms` and has no inference is given up.
+    """
     with store.write() as tx:
         tx.execute(schema.feedback.delete())
         tx.execute(schema.inferences.delete())
@@ -245,6 +248,7 @@ def deliver(store: Store, events: list[Placed], cuts: set[int]) -> dict[str, Any
                 [event for _, event in batch if isinstance(event, InferenceEvent)],
                 [(seq, event) for seq, event in batch if isinstance(event, FeedbackEvent)],
             )
+            data_rows.give_up_unseen(tx, given_up_ms)
             ledger = data_rows.ledger(tx, "support")
         assert ledger["acknowledged"] == ledger["used"] + sum(ledger["refused"].values()) + sum(
             ledger["waiting"].values()
@@ -266,6 +270,8 @@ def test_the_ledger_is_the_same_however_events_interleave(
     in_order = deliver(shared, log, set())
     assert in_order["ledger"]["acknowledged"] == len({event.id for event in events if isinstance(event, FeedbackEvent)})
     assert deliver(shared, shuffled, cuts) == in_order
+    # Nor does it matter how often feedback was given up before its inference came after all.
+    assert deliver(shared, shuffled, cuts, given_up_ms=10) == deliver(shared, log, set(), given_up_ms=10)
 
 
 def test_the_ledger_counts_a_channel_by_state_and_reason(store: Store) -> None:

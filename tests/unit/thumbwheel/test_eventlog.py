@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import stat
 import threading
@@ -174,6 +176,31 @@ def test_a_full_disk_takes_nothing_and_loses_nothing(tmp_path: Path) -> None:
     log._durable.execute("pragma max_page_count = 1000000")
     log.append(FEEDBACK, [("k", b"4")], durable=True)
     assert values(log.read(FEEDBACK, 0, 0, 10)) == [b"1", b"4"]
+    log.close()
+
+
+def test_nothing_is_read_that_is_not_on_the_disk(tmp_path: Path) -> None:
+    synced: list[str] = []
+    writer = SqliteEventLog(tmp_path / "events.db")
+    reader = SqliteEventLog(
+        tmp_path / "events.db", sync=lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}"))
+    )
+    assert reader.read(INFERENCE, 0, 0, 10) == [] and synced == []
+    writer.append(INFERENCE, [("k", b"1")], durable=False)
+    assert values(reader.read(INFERENCE, 0, 0, 10)) == [b"1"]
+    assert synced == [str(tmp_path / "events.db-wal")]
+    writer.close()
+    reader.close()
+
+
+def test_a_disk_that_cannot_sync_gives_nothing_to_read(tmp_path: Path) -> None:
+    def broken(_file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    log = SqliteEventLog(tmp_path / "events.db", sync=broken)
+    log.append(INFERENCE, [("k", b"1")], durable=False)
+    with pytest.raises(StoreUnavailable):
+        log.read(INFERENCE, 0, 0, 10)
     log.close()
 
 

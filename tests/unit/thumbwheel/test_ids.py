@@ -31,6 +31,22 @@ def test_no_other_text_is_an_inference_id(text: str) -> None:
         ids.read_inference_id(text, SECRET)
 
 
+def test_an_id_says_whether_its_inference_was_logged() -> None:
+    unlogged = ids.mint_inference_id("cmpl", "support", "default", 5, SECRET, logged=False)
+    read = ids.read_inference_id(unlogged, SECRET)
+    assert (read.logged, read.at_ms, read.channel_tag) == (False, 5, ids.channel_tag("support"))
+    assert ids.read_inference_id(MINTED, SECRET).logged
+    for forged in (unlogged[:-1] + ("0" if unlogged[-1] != "0" else "1"), MINTED[:-10] + unlogged[-10:]):
+        with pytest.raises(NotFound):
+            ids.read_inference_id(forged, SECRET)
+
+
+def test_an_id_from_before_there_were_unlogged_ones_still_reads() -> None:
+    old = "chatcmpl-0000000001abcdefghjkmnpqrs" + ids.channel_tag("support") + ids.tenant_tag(SECRET, "default")
+    read = ids.read_inference_id(old + ids.digest32(old.encode(), 10, SECRET), SECRET)
+    assert read.logged and read.at_ms == 1
+
+
 def test_another_secret_does_not_read_it() -> None:
     with pytest.raises(NotFound):
         ids.read_inference_id(MINTED, b"t" * 32)

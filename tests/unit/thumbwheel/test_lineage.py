@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from thumbwheel import rollouts
+from thumbwheel import ledger, rollouts
 from thumbwheel.errors import NotFound
 from thumbwheel.events import FeedbackEvent, InferenceEvent
-from thumbwheel.lineage import lineage, why
+from thumbwheel.lineage import EXPLAINED, lineage, why
 from thumbwheel.records import Policies, Release, Run
 from thumbwheel.store import data_rows, dataset_rows, release_rows
 from thumbwheel.store.connection import Store, open_store
@@ -185,3 +185,8 @@ def test_why_anything_else_points_to_the_lineage(store: Store) -> None:
         assert "is an inference" in why(tx, "inf-1")[0]
         assert "is a dataset" in why(tx, DATASET)[0]
         assert "the base alone" in why(tx, base_of(store))[0]
+
+
+def test_every_reason_that_follows_from_arrival_has_its_words() -> None:
+    waiting = {ledger.INFERENCE_NOT_SEEN, ledger.NO_CORRECTION, ledger.NO_RUN_YET}
+    assert ledger.ARRIVAL_REFUSALS | waiting <= set(EXPLAINED)

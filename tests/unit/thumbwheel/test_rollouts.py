@@ -146,6 +146,96 @@ def test_a_release_that_was_live_is_not_rolled_out_again(store: Store) -> None:
         rollouts.start_rollout(tx, release_rows.get_release(tx, now_stable(store)), None, 1, "test")
 
 
+def lives(store: Store, rollout: Rollout) -> None:
+    with store.write() as tx:
+        rollout = rollouts.enter_stage(tx, rollout, 0, {}, 4_000)
+        rollouts.promote(tx, rollout, None, 5_000, "operator")
+
+
+def again(store: Store, name: str = "rel-new") -> Rollout:
+    with store.write() as tx:
+        return rollouts.start_rollout(tx, release_rows.get_release(tx, name), None, 9_000, "operator")
+
+
+@pytest.mark.parametrize("ended", ["abort", "rollback", "a newer candidate"])
+def test_an_aborted_candidate_can_start_again_and_go_all_the_way(store: Store, ended: str) -> None:
+    rollout = start(store)
+    with store.write() as tx:
+        if ended == "abort":
+            rollouts.abort(tx, rollout, 4_000, "operator")
+        elif ended == "rollback":
+            rollouts.roll_back(tx, release_rows.get_channel(tx, "support"), 4_000, "operator")
+        else:
+            rollouts.hold(tx, rollout, {}, 4_000)
+    if ended == "a newer candidate":
+        newer = start(store, "rel-newer")
+        with store.write() as tx:
+            rollouts.abort(tx, newer, 4_500, "operator")
+    assert state(store, "rel-new") == "retired"
+    second = again(store)
+    with store.read() as tx:
+        release = release_rows.get_release(tx, "rel-new")
+        (row,) = fleet_rows.audit_of(tx, second.id)
+    assert (release.state, release.reason) == ("candidate", None)
+    assert row["before"]["state"] == "retired" and row["who"] == "operator"
+    lives(store, second)
+    assert state(store, "rel-new") == "stable" and now(store)[1].id == second.id != rollout.id
+
+
+def test_a_candidate_that_was_overtaken_before_it_started_can_start(store: Store) -> None:
+    with store.write() as tx:
+        release_rows.save_release(tx, replace(draft(tx, "rel-new"), state="retired"))
+    assert again(store).release == "rel-new"
+
+
+def test_what_was_live_comes_back_by_rollback_alone(store: Store) -> None:
+    base = now_stable(store)
+    lives(store, start(store))
+    lives(store, start(store, "rel-newer"))
+    for name in (base, "rel-new"):  # replaced by a better one
+        with pytest.raises(Conflict, match="is retired"):
+            again(store, name)
+    with store.write() as tx:
+        rollouts.roll_back(tx, release_rows.get_channel(tx, "support"), 6_000, "operator")
+    with pytest.raises(Conflict, match="is retired"):  # rolled back
+        again(store, "rel-newer")
+
+
+def test_a_release_that_analysis_failed_starts_again_by_force_as_often_as_it_is_aborted(store: Store) -> None:
+    rollout = start(store)
+    with store.write() as tx:
+        rollouts.fail_rollout(tx, rollout, {"reasons": ["errors"]}, 4_000)
+    for _ in range(2):
+        forced = again(store)
+        with store.write() as tx:
+            rollouts.abort(tx, forced, 9_500, "operator")
+    assert state(store, "rel-new") == "retired"
+
+
+@pytest.mark.parametrize("verdict", ["candidate", "rejected", "insufficient_evidence", "failed"])
+def test_a_verdict_moves_no_release_that_a_person_has_let_out_meanwhile(store: Store, verdict: str) -> None:
+    with store.write() as tx:
+        draft(tx, "rel-new")
+    run = run_of(store, "rel-new")
+    rollout = again(store)
+    for expected in ("candidate", "stable"):
+        if expected == "stable":
+            lives(store, rollout)
+        with store.write() as tx:
+            run = rollouts.finish_run(tx, run, verdict, ("because",), "r" * 64, 9_000, "evaluator")
+        assert (state(store, "rel-new"), run.state) == (expected, verdict)
+    assert now(store)[1].id == rollout.id
+
+
+def test_a_held_rollout_gives_way_to_another_of_the_same_release(store: Store) -> None:
+    rollout = start(store)
+    with store.write() as tx:
+        rollouts.hold(tx, rollout, {}, 4_000)
+    second = again(store)
+    assert state(store, "rel-new") == "candidate" and now(store)[1].id == second.id
+    assert [variant.release for variant in now(store)[0].variants] == ["rel-new"]
+
+
 def test_rollback_during_a_rollout_ends_it(store: Store) -> None:
     stable = now_stable(store)
     start(store)
@@ -216,6 +306,72 @@ def test_without_auto_rollout_a_candidate_stays_one(store: Store) -> None:
     with store.write() as tx:
         rollouts.finish_run(tx, run, "candidate", (), None, 9_000, "evaluator")
         assert release_rows.get_channel(tx, "support").rollout is None
+
+
+def log(store: Store, word: str) -> None:
+    with store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        rollouts.change_policies(tx, channel, replace(channel.policies, log=word), 4_000, "operator")
+
+
+def test_a_channel_that_logs_nothing_starts_no_rollout(store: Store) -> None:
+    log(store, "off")
+    with pytest.raises(Conflict, match="set `log` to metadata") as caught:
+        start(store)
+    assert caught.value.code == "channel_logs_nothing"
+    log(store, "metadata")
+    start(store)
+
+
+@pytest.mark.parametrize("standing", ["running", "paused", "held"])
+def test_the_log_is_not_switched_off_under_a_rollout(store: Store, standing: str) -> None:
+    rollout = start(store)
+    with store.write() as tx:
+        if standing == "paused":
+            rollouts.pause(tx, rollout, 4_000, "operator")
+        if standing == "held":
+            rollouts.hold(tx, rollout, {}, 4_000)
+    with pytest.raises(Conflict, match="metadata"):
+        log(store, "off")
+    log(store, "metadata")
+    with store.write() as tx:
+        rollouts.abort(tx, now(store)[1], 5_000, "operator")
+    log(store, "off")
+    assert now(store)[0].policies.log == "off"
+
+
+def test_a_candidate_of_a_channel_that_logs_nothing_is_kept_with_the_reason(store: Store) -> None:
+    log(store, "off")
+    with store.write() as tx:
+        draft(tx, "rel-new")
+    run = run_of(store, "rel-new")
+    with store.write() as tx:
+        rollouts.finish_run(tx, run, "candidate", (), None, 9_000, "evaluator")
+    with store.read() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        assert channel.rollout is None and release_rows.get_release(tx, "rel-new").state == "candidate"
+        shown = rollouts.waiting(tx, channel)
+    assert shown == {"release": "rel-new", "reason": rollouts.LOGS_NOTHING}
+
+
+def test_what_a_candidate_waits_for_is_shown(store: Store) -> None:
+    def shown() -> dict[str, str] | None:
+        with store.read() as tx:
+            return rollouts.waiting(tx, release_rows.get_channel(tx, "support"))
+
+    assert shown() is None
+    rollout = start(store, "rel-first")
+    assert shown() is None, "a rollout moves it"
+    with store.write() as tx:
+        release_rows.save_release(tx, replace(draft(tx, "rel-second"), state="candidate"))
+    assert shown() == {"release": "rel-second", "reason": f"rollout {rollout.id} is running"}
+    with store.write() as tx:
+        rollouts.abort(tx, rollout, 5_000, "operator")
+    assert shown() == {"release": "rel-second", "reason": "its rollout starts in a moment"}
+    with store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        rollouts.change_policies(tx, channel, replace(channel.policies, auto_rollout=False), 6_000, "operator")
+    assert (shown() or {})["reason"] == "auto_rollout is off; start its rollout by hand"
 
 
 def test_every_move_is_in_the_audit_trail_and_tells_the_gateways(store: Store) -> None:

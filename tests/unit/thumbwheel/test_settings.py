@@ -54,6 +54,26 @@ def test_a_file_that_is_no_mapping_is_a_problem_and_no_traceback(tmp_path: Path,
         read_settings({"home": str(home)}, {}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "text", ["[https://a.example, 'http://127.0.0.1:3000']", "https://a.example,http://127.0.0.1:3000"]
+)
+def test_origins_are_a_list_in_the_file_and_commas_in_the_environment(tmp_path: Path, text: str) -> None:
+    (tmp_path / "settings.yaml").write_text(f"cors_origins: {text}\n")
+    settings = read_settings({"home": str(tmp_path)}, {}, tmp_path)
+    assert settings.cors_origins == ("https://a.example", "http://127.0.0.1:3000")
+    assert read_settings({"home": str(tmp_path)}, {"THUMBWHEEL_CORS_ORIGINS": ""}, tmp_path).cors_origins == ()
+
+
+def test_every_wrong_origin_is_reported_beside_the_other_problems(tmp_path: Path) -> None:
+    wrong = ["*", "https://a.example/", "a.example", "HTTPS://A.example", "null", "https://a.example:port"]
+    environment = {"THUMBWHEEL_CORS_ORIGINS": ", ".join([*wrong, "https://right.example"]), "THUMBWHEEL_API_PORT": "0"}
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"home": str(tmp_path)}, environment, tmp_path)
+    found = [held for key, held, _ in caught.value.problems if key == "cors_origins"]
+    assert found == [f"holds {origin!r}" for origin in wrong]
+    assert "api_port" in {key for key, _, _ in caught.value.problems}
+
+
 def test_the_same_port_twice_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="two ports"):
         read_settings({"api_port": 9000, "admin_port": 9000}, {}, tmp_path)
@@ -69,6 +89,8 @@ def test_the_same_port_twice_is_a_problem(tmp_path: Path) -> None:
         ("engine_wait_s: .nan", "engine_wait_s"),
         ("engine_timeout_s: .inf", "engine_timeout_s"),
         ("engine_wait_s: true", "engine_wait_s"),
+        ("cors_origins: true", "cors_origins"),
+        ("cors_origins: [1, 2]", "cors_origins"),
     ],
 )
 def test_a_value_that_means_nothing_is_a_problem(tmp_path: Path, line: str, key: str) -> None:

@@ -1,0 +1,125 @@
+"""A gateway worker within the test's own process: real store, real log, a scripted engine, no listener and no port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from serving.app import Gateway, application_api
+from serving.upstream import Target
+from thumbwheel.clock import system_clock
+from thumbwheel.events import InferenceEvent
+from thumbwheel.home import prepare
+from thumbwheel.keys import as_record, mint
+from thumbwheel.records import Engine, Policies, Release
+from thumbwheel.rollouts import create_channel
+from thumbwheel.settings import Settings
+from thumbwheel.store import fleet_rows, release_rows
+from thumbwheel.store.connection import open_store
+
+CHANNEL = "support"
+ENGINE = Engine("e", "main", "upstream", "http://127.0.0.1:9", "base", "i", "ready")
+
+
+class ScriptedAnswer:
+    """An engine's response: gives its parts, and raises the one that is an exception."""
+
+    def __init__(self, parts: list[bytes | Exception]) -> None:
+        self._parts = parts
+        self.content = self
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        for part in self._parts:
+            if isinstance(part, Exception):
+                raise part
+            yield part
+
+    async def read(self) -> bytes:
+        return b"".join([part async for part in self.iter_any()])
+
+
+@dataclass
+class ScriptedEngine:
+    """Upstream and proofs in one: every release answers, always with `parts`."""
+
+    parts: list[bytes | Exception] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def post(self, *_: object) -> AsyncIterator[ScriptedAnswer]:
+        yield ScriptedAnswer(self.parts)
+
+    async def wait(self, release: Release, _seconds: float) -> Target:
+        return Target(ENGINE, release)
+
+    def failure(self, _release: Release) -> None:
+        return None
+
+
+@dataclass
+class Noted:
+    """An inference log that keeps what it is given."""
+
+    events: list[InferenceEvent] = field(default_factory=list)
+
+    def put(self, event: InferenceEvent, *, keep_text: bool) -> None:
+        del keep_text
+        self.events.append(event)
+
+
+@dataclass
+class Worker:
+    """The worker, and clients of its two listeners that send the service's own keys."""
+
+    gateway: Gateway
+    engine: ScriptedEngine
+    noted: Noted
+    api: httpx.AsyncClient
+    admin: httpx.AsyncClient
+
+    async def chat(self, **body: Any) -> httpx.Response:
+        fields = {"model": CHANNEL, "messages": [{"role": "user", "content": "hello"}], **body}
+        return await self.api.post("/v1/chat/completions", json=fields)
+
+    def replaced(self, **parts: Any) -> httpx.AsyncClient:
+        """A client of the application's listener with other parts."""
+        return _client(application_api(replace(self.gateway.parts, **parts)), dict(self.api.headers))
+
+    def channel(self, **policies: Any) -> None:
+        """Give the channel other policies, past every check."""
+        with self.gateway.parts.store.write() as tx:
+            channel = release_rows.get_channel(tx, CHANNEL)
+            release_rows.save_channel(tx, replace(channel, policies=replace(channel.policies, **policies)))
+
+
+def _client(application: Any, headers: dict[str, str]) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
+
+
+@asynccontextmanager
+async def worker(root: Path, **settings: Any) -> AsyncIterator[Worker]:
+    """One worker on the data directory `root`; several may be on the same one."""
+    home = prepare(root)
+    keys = {kind: mint(kind) for kind in ("app", "admin")}
+    store, now_ms = open_store(home.store), system_clock()
+    with store.write() as tx:
+        for kind, text in keys.items():
+            fleet_rows.insert_key(tx, as_record(text, kind, "default", frozenset(), now_ms), now_ms)
+        if release_rows.find_channel(tx, CHANNEL) is None:
+            create_channel(tx, CHANNEL, Policies(), "m", "main", now_ms, "test")
+    store.close()
+    gateway = Gateway(Settings(root, **settings), system_clock)
+    await gateway.start()
+    engine, noted = ScriptedEngine(), Noted()
+    application = application_api(replace(gateway.parts, upstream=engine, proofs=engine, inference_log=noted))
+    headers = {kind: {"authorization": f"Bearer {text}"} for kind, text in keys.items()}
+    async with _client(application, headers["app"]) as api_client, _client(gateway.admin, headers["admin"]) as admin:
+        try:
+            yield Worker(gateway, engine, noted, api_client, admin)
+        finally:
+            await gateway.close()

@@ -1,0 +1,64 @@
+"""The administrator's routes that are no change: what a run's report says, in both forms, and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.gateway_worker import CHANNEL, Worker, worker
+from thumbwheel.artifacts import ArtifactStore
+from thumbwheel.records import Run
+from thumbwheel.store import release_rows
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Worker]:
+    async with worker(tmp_path / "home") as made:
+        yield made
+
+
+def judged(gateway: Worker, folder: Path) -> Run:
+    """A run that has been evaluated, with its report published."""
+    folder.mkdir()
+    (folder / "report.json").write_text('{"verdict": "fail", "reasons": ["质量"]}')
+    (folder / "report.md").write_text("**Fail.** 质量\n")
+    sha = ArtifactStore(gateway.gateway.parts.home.artifacts).publish(folder, "report", {"run": "run-1"})
+    run = Run("run-1", CHANNEL, "rejected", {}, None, None, sha, ("harm",), {}, "ann", 1, 0, 0, 1)
+    with gateway.gateway.parts.store.write() as tx:
+        release_rows.insert_run(tx, run)
+    return run
+
+
+async def test_a_runs_report_for_programs_and_for_people(gateway: Worker, tmp_path: Path) -> None:
+    path = f"/admin/v1/runs/{judged(gateway, tmp_path / 'report').id}/report"
+    told = await gateway.admin.get(path)
+    assert (told.status_code, told.json()) == (200, {"verdict": "fail", "reasons": ["质量"]})
+    read = await gateway.admin.get(path, params={"format": "md"})
+    assert (read.status_code, read.text) == (200, "**Fail.** 质量\n")
+    assert read.headers["content-type"] == "text/markdown; charset=utf-8"
+    wrong = await gateway.admin.get(path, params={"format": "html"})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "format")
+
+
+async def test_a_report_is_the_administrators_alone(gateway: Worker, tmp_path: Path) -> None:
+    path = f"/admin/v1/runs/{judged(gateway, tmp_path / 'report').id}/report"
+    application = {"authorization": gateway.api.headers["authorization"]}
+    assert (await gateway.admin.get(path, headers=application)).status_code == 401
+
+
+async def test_a_run_without_a_report_says_so(gateway: Worker) -> None:
+    started = (await gateway.admin.post(f"/admin/v1/channels/{CHANNEL}/runs", json={})).json()
+    for run, code in ((started["id"], "no_report"), ("run-nowhere", "run_not_found")):
+        told = await gateway.admin.get(f"/admin/v1/runs/{run}/report")
+        assert (told.status_code, told.json()["error"]["code"]) == (404, code)
+
+
+async def test_a_damaged_report_is_not_shown(gateway: Worker, tmp_path: Path) -> None:
+    run = judged(gateway, tmp_path / "report")
+    file = gateway.gateway.parts.home.artifacts / str(run.report) / "report.json"
+    file.chmod(0o600)
+    file.write_text('{"verdict": "pass", "reasons": []}')
+    told = await gateway.admin.get(f"/admin/v1/runs/{run.id}/report")
+    assert (told.status_code, told.json()["error"]["code"]) == (400, "artifact_unusable")
