@@ -126,8 +126,7 @@ def train_rows(case: Case, work: Path, model: Path) -> tuple[int, float]:
     """Run the recipe here for one epoch: the rows after the first step, and the seconds that they took."""
     folder = Path(tempfile.mkdtemp(prefix="training-", dir=work))
     config = folder / "config.yaml"
-    changes = {"attention": case.attention, "batch_size": case.batch_size, "niceness": 0, "threads": 1}
-    changes |= {"epochs": 1, "min_presentations": 0}
+    changes = {"attention": case.attention, "batch_size": case.batch_size, "niceness": 0, "threads": 1, "epochs": 1}
     config.write_text(yaml.safe_dump(changes))
     flags = {"--dataset": work / DATASET, "--model": model, "--config": config, "--cache": work / "cache"}
     flags |= {"--out": folder / "out", "--work": folder / "run"}

@@ -148,8 +148,8 @@ async def run_while_asking(
 def read_evidence(home: Path, sha: str | None) -> dict[str, Any]:
     """The paired figures of the run's own evaluation report, from the data directory; null for what it does not hold.
 
-    `gain` and `contrast` are {mean, lower, upper, n, is} in nats per token, `kl` is nats per token of the base's
-    answers; what each is, and how it was estimated, is the report's own text.
+    `gain` is {mean, lower, upper, n, is} in nats per token, `contrast` the same as a share of pairs, `kl` is nats per
+    token of the base's answers; what each is, and how it was estimated, is the report's own text.
     """
     path = home / "artifacts" / (sha or "none") / "report.json"
     report: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}

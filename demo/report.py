@@ -13,8 +13,8 @@ from demo.measure import compare_desk, compare_general
 
 UNITS = (
     "counts of n; shares, differences and intervals from -1 to 1, 95% (Wilson's for one share, Newcombe's method 10 "
-    "for paired differences); gain and contrast in nats per token; weight and observed in percent; bound: "
-    "Clopper-Pearson's one-sided 95% upper limit of the candidate's error share; peak_rss_mb in MiB"
+    "for paired differences); gain in nats per token; contrast a share of pairs; weight and observed in "
+    "percent; bound: Clopper-Pearson's one-sided 95% upper limit of the candidate's error share; peak_rss_mb in MiB"
 )
 BAD_CANDIDATES = 7  # six kinds, the wrong base once with its name and once without
 
@@ -157,8 +157,12 @@ def _points(interval: Sequence[float]) -> str:
 
 
 def _gains(cycle: Mapping[str, Any]) -> list[str]:
-    titles = (("paired gain (nats/token)", "gain"), ("paired gain in contrast", "contrast"))
-    return [f"    {title:32} {say_gain(cycle[key]) if cycle[key] else 'not measured'}" for title, key in titles]
+    gain, contrast = cycle["gain"], cycle["contrast"]
+    told = f"{contrast['mean']:.0%} of pairs [{contrast['lower']:.0%}, {contrast['upper']:.0%}]" if contrast else None
+    return [
+        f"    {'paired gain (nats/token)':32} {say_gain(gain) if gain else 'not measured'}",
+        f"    {'answers told apart':32} {told or 'not measured'}",
+    ]
 
 
 def say_gain(gain: Mapping[str, Any]) -> str:

@@ -1,10 +1,10 @@
-"""Which answers are held against which: the pairs behind the gain in contrast. Pure; it asks no model.
+"""Which answers are held against which: the pairs behind the contrast. Pure; it asks no model.
 
 An item's contrast is the log-probability per token of its own accepted answer less that of another item's different
 answer, to the same question. What a model believes of an answer whatever the question (a shorter form, a frequent
 category) must not count, or a release taught with shuffled answers would gain by it. So every pair of items is asked
 both ways, and the pair's value is the mean of both contrasts: beliefs about single answers and single questions cancel
-in each pair, exactly, and shuffled answers leave an expected gain of zero.
+in each pair, exactly, and where answers were shuffled either sign is as likely.
 """
 
 from __future__ import annotations
@@ -62,10 +62,13 @@ def pairs(items: Sequence[Item], partners: int) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(chosen))
 
 
-def pair_gain(gain: Callable[[int, int], float], pair: tuple[int, int]) -> float:
-    """The gain in contrast of one pair, nats per token; `gain(question, answer)` is that of log-probability."""
+def pair_value(value: Callable[[int, int], float], pair: tuple[int, int]) -> float:
+    """The contrast of one pair, nats per token: over 0 where its answers are preferred as they stand to swapped.
+
+    `value(question, answer)` is a log-probability per token, or one release's less another's.
+    """
     one, other = pair
-    return ((gain(one, one) - gain(one, other)) + (gain(other, other) - gain(other, one))) / 2
+    return ((value(one, one) - value(one, other)) + (value(other, other) - value(other, one))) / 2
 
 
 def _ordered(one: int, other: int) -> tuple[int, int]:

@@ -95,13 +95,15 @@ def request_key(body: Mapping[str, Any]) -> str:
 class EngineClient:
     """An asynchronous client of one engine. `locate` says where it is now, or None while there is none.
 
-    At most `concurrency` requests are in flight. Methods raise EngineUnreachable after `outage_s` seconds without an
-    answer, ReleaseFailed where the engine cannot serve `model` but serves the base, and ClientRejected for a request
-    that neither takes (too long, say).
+    At most `concurrency` requests are in flight; `pause_s` lies between tries. Methods raise EngineUnreachable after
+    `outage_s` seconds without an answer, ReleaseFailed where the engine cannot serve `model` but serves the base, and
+    ClientRejected for a request that neither takes (too long, say).
     """
 
-    def __init__(self, locate: Callable[[], Engine | None], concurrency: int, outage_s: float) -> None:
-        self._locate, self._outage_s = locate, outage_s
+    def __init__(
+        self, locate: Callable[[], Engine | None], concurrency: int, outage_s: float, pause_s: float = PAUSE_S
+    ) -> None:
+        self._locate, self._outage_s, self._pause_s = locate, outage_s, pause_s
         self._places = asyncio.Semaphore(concurrency)
         self._stack = AsyncExitStack()
         self._http: httpx.AsyncClient | None = None
@@ -215,7 +217,7 @@ class EngineClient:
                         raise EngineUnreachable(f"the engine answers with status {status} again and again")
             if time.monotonic() - self._answered_at > self._outage_s:
                 raise EngineUnreachable(f"no engine has answered for {self._outage_s:g} s")
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(self._pause_s)
 
     async def _post(self, model: str | None, body: dict[str, Any]) -> tuple[int | None, Any]:
         """Status and JSON of one attempt; (None, None) where no whole answer came."""

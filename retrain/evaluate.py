@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from retrain import contrast
-from retrain.engine_client import Answer, EngineClient, Notebook
+from retrain.engine_client import Answer, EngineClient, Notebook, Position
 from retrain.gate_config import Measure
 from retrain.general import Prompt, divergence
 from retrain.rows import Row
@@ -278,19 +278,15 @@ class _Session:
         return row, sides[0], sides[1]
 
     async def _general(self, prompt: Prompt) -> GeneralItem | None:
-        messages = [{"role": "user", "content": prompt.prompt}]
+        messages = _turn(prompt)
         limit, draft = self.how.general_max_tokens, self.releases.draft
         try:
-            base = self.client.answers(self.base_notebook, None, messages, max_tokens=limit)
-            (said,) = await self._step(base, of_draft=False)
+            said = await self._step(base_says(self.client, self.base_notebook, prompt, self.how), of_draft=False)
             answers = self.client.answers(self.notebook, draft, messages, max_tokens=limit)
             (answer,) = await self._step(answers, of_draft=True)
             if not said.text.strip():
                 return GeneralItem(prompt, said, answer, ())
-            known = self.client.positions(
-                self.base_notebook, None, messages, said.text, prompt_tokens=said.prompt_tokens, top=TOP
-            )
-            reference = await self._step(known, of_draft=False)
+            reference = await self._step(base_positions(self.client, self.base_notebook, prompt, said), of_draft=False)
             positions = self.client.positions(
                 self.notebook, draft, messages, said.text, prompt_tokens=said.prompt_tokens, top=TOP
             )
@@ -305,6 +301,21 @@ class _Session:
             if all(map(math.isfinite, (*one.top.values(), *other.top.values())))
         )
         return GeneralItem(prompt, said, answer, divergences)
+
+
+async def base_says(client: EngineClient, notebook: Notebook, prompt: Prompt, how: Measure) -> Answer:
+    """The base's greedy answer to a general prompt. Raises what the client's methods raise."""
+    (said,) = await client.answers(notebook, None, _turn(prompt), max_tokens=how.general_max_tokens)
+    return said
+
+
+async def base_positions(client: EngineClient, notebook: Notebook, prompt: Prompt, said: Answer) -> list[Position]:
+    """The base's likeliest tokens at each token of what it said itself. Raises what the client's methods raise."""
+    return await client.positions(notebook, None, _turn(prompt), said.text, prompt_tokens=said.prompt_tokens, top=TOP)
+
+
+def _turn(prompt: Prompt) -> list[dict[str, str]]:
+    return [{"role": "user", "content": prompt.prompt}]
 
 
 def _ways(pair: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -58,14 +58,13 @@ def weigh(
     taught = [item.own.gain for item in found.taught]
     taught_means = group_means(taught, [item.row.group for item in found.taught])
     confidence = thresholds.confidence
-    pairs, _ = pair_gains(asked, found)
     return Evidence(
         test_groups=len({item.row.group for item in found.tests}),
         new_groups=len({item.row.group for item in fresh}),
         gain=_gain(fresh, confidence),
-        contrast=contrast_gain(asked, found, confidence),
-        contrast_units=effective_units(pairs),
-        preferred=preference(asked, found, confidence),
+        contrast=told_apart(asked, found, confidence),
+        contrast_change=told_apart_change(asked, found, confidence),
+        contrast_units=effective_units(measured_pairs(asked, found)),
         older=_gain(older, confidence),
         taught=mean_interval(taught_means, confidence) if taught_means else None,
         taught_lost=sum(value < -thresholds.lost_case for value in taught_means),
@@ -85,14 +84,17 @@ def _gain(items: Sequence[HeldOut], confidence: float) -> Interval | None:
     return mean_interval(group_means([item.own.gain for item in items], [item.row.group for item in items]), confidence)
 
 
-def pair_gains(asked: Plan, found: Measurements) -> tuple[list[tuple[int, int]], list[float]]:
-    """The pairs that were measured both ways, and each one's gain in contrast."""
-    held = [
+def measured_pairs(asked: Plan, found: Measurements) -> list[tuple[int, int]]:
+    """The pairs that were measured both ways."""
+    return [
         pair for pair in asked.pairs if all((question, answer) in found.cross for question in pair for answer in pair)
     ]
-    return held, [
-        contrast.pair_gain(lambda question, answer: found.cross[question, answer].gain, pair) for pair in held
-    ]
+
+
+def pair_gains(asked: Plan, found: Measurements) -> tuple[list[tuple[int, int]], list[float]]:
+    """The pairs that were measured, and each one's gain in contrast over the incumbent, nats per token."""
+    held = measured_pairs(asked, found)
+    return held, [contrast.pair_value(lambda asks, says: found.cross[asks, says].gain, pair) for pair in held]
 
 
 def contrast_gain(asked: Plan, found: Measurements, confidence: float) -> Interval | None:
@@ -101,19 +103,39 @@ def contrast_gain(asked: Plan, found: Measurements, confidence: float) -> Interv
     return None if values is None else mean_interval(values, confidence)
 
 
-def preference(asked: Plan, found: Measurements, confidence: float) -> Interval | None:
+def told_apart(asked: Plan, found: Measurements, confidence: float) -> Interval | None:
     """The share of pairs in which the draft prefers the accepted answers to the same two swapped; None without pairs.
 
     Wilson's bounds at as many trials as items carry the pairs: pairs that share an item are not independent.
     """
-    pairs, _ = pair_gains(asked, found)
+    pairs = measured_pairs(asked, found)
     if not pairs:
         return None
-    won = sum(
-        contrast.pair_gain(lambda question, answer: found.cross[question, answer].draft, pair) > 0 for pair in pairs
-    )
     trials = max(1, math.floor(effective_units(pairs)))
-    return wilson(won / len(pairs) * trials, trials, confidence)
+    return wilson(sum(_draft_right(found, pair) for pair in pairs) / len(pairs) * trials, trials, confidence)
+
+
+def told_apart_change(asked: Plan, found: Measurements, confidence: float) -> Interval | None:
+    """That share less the incumbent's, paired, at as many trials; None without pairs."""
+    pairs = measured_pairs(asked, found)
+    if not pairs:
+        return None
+    trials = max(1, math.floor(effective_units(pairs)))
+    counts = {(incumbent, draft): 0 for incumbent in (True, False) for draft in (True, False)}
+    for pair in pairs:
+        counts[_incumbent_right(found, pair), _draft_right(found, pair)] += 1
+    both, first, second = (
+        round(counts[key] / len(pairs) * trials) for key in ((True, True), (True, False), (False, True))
+    )
+    return paired_share_difference(both, first, second, max(0, trials - both - first - second), confidence)
+
+
+def _draft_right(found: Measurements, pair: tuple[int, int]) -> bool:
+    return contrast.pair_value(lambda asks, says: found.cross[asks, says].draft, pair) > 0
+
+
+def _incumbent_right(found: Measurements, pair: tuple[int, int]) -> bool:
+    return contrast.pair_value(lambda asks, says: found.cross[asks, says].incumbent, pair) > 0
 
 
 def scores(items: Sequence[HeldOut], scorers: Sequence[Scorer], confidence: float) -> list[Scored]:

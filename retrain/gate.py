@@ -28,7 +28,6 @@ class Thresholds:
     min_contrast_units: float
     min_gain: float
     min_contrast: float
-    min_preferred: float
     older_allowance: float
     taught_allowance: float
     lost_case: float
@@ -60,9 +59,9 @@ class Evidence:
     test_groups: int
     new_groups: int
     gain: Interval | None  # accepted answers of new test rows
-    contrast: Interval | None  # their contrast with other items' different answers
-    contrast_units: float
-    preferred: Interval | None  # share of pairs in which the draft prefers the accepted answers, both ways together
+    contrast: Interval | None  # share of pairs of items in which the draft prefers the answers as they stand
+    contrast_change: Interval | None  # that share, less the incumbent's on the same pairs
+    contrast_units: float  # how many items carry the pairs
     older: Interval | None  # older test rows
     taught: Interval | None  # cases corrected before
     taught_lost: int  # of those, how many fell by more than `lost_case`
@@ -110,7 +109,7 @@ def gate(evidence: Evidence, thresholds: Thresholds) -> Verdict:
         *_enough(evidence, thresholds),
         _superior("gain", evidence.gain, thresholds.min_gain, "the accepted answers' log-probability"),
         _contrast(evidence, thresholds),
-        _preferred(evidence, thresholds),
+        _told_apart(evidence.contrast_change),
         _not_inferior("older_rows", evidence.older, thresholds.older_allowance, "older test rows"),
         _not_inferior("taught_rows", evidence.taught, thresholds.taught_allowance, "cases corrected before"),
         _lost(evidence, thresholds),
@@ -172,27 +171,29 @@ def _more(interval: Interval, margin: float) -> str:
 
 
 def _contrast(evidence: Evidence, thresholds: Thresholds) -> Check:
-    what = "the contrast with other items' different answers"
-    units, least = evidence.contrast_units, thresholds.min_contrast_units
-    if evidence.contrast is None:
-        reason = f"{what} cannot be measured: no two test questions with different accepted answers, one of them new"
-        return Check("contrast", INSUFFICIENT, None, None, thresholds.min_contrast, reason)
-    if units < least:
-        reason = f"{what} rests on {units:.1f} items; {least:g} are needed. Too many share one answer"
-        return Check("contrast", INSUFFICIENT, evidence.contrast.mean, None, thresholds.min_contrast, reason)
-    return _superior("contrast", evidence.contrast, thresholds.min_contrast, what)
-
-
-def _preferred(evidence: Evidence, thresholds: Thresholds) -> Check:
-    """Chance is a half, whatever was taught: a share cannot be raised by a few confident answers, as a mean can."""
-    what, held, least = "the accepted answers over each other's", evidence.preferred, thresholds.min_preferred
+    """Chance is a half whatever was taught and whatever the incumbent believed: see gate.yaml."""
+    held, units, least = evidence.contrast, evidence.contrast_units, thresholds.min_contrast
     if held is None:
-        return Check("preference", INSUFFICIENT, None, None, least, "no pair of test questions could be compared")
+        reason = "no two test questions with different accepted answers, one of them new, could be compared"
+        return Check("contrast", INSUFFICIENT, None, None, least, reason)
+    if units < thresholds.min_contrast_units:
+        reason = f"the pairs of test questions rest on {units:.1f} items; {thresholds.min_contrast_units:g} are needed"
+        return Check("contrast", INSUFFICIENT, held.mean, None, least, f"{reason}. Too many share one answer")
     shown = f"in {held.mean:.0%} of pairs [{held.lower:.0%}, {held.upper:.0%}]"
     if held.lower > least:
-        return Check("preference", PASS, held.mean, held.lower, least, f"the draft prefers {what} {shown}")
-    reason = f"it has not been shown that the draft prefers {what} in over {least:.0%} of pairs: {shown}"
-    return Check("preference", INSUFFICIENT, held.mean, held.lower, least, reason)
+        reason = f"accepted answers are preferred to each other's {shown}"
+        return Check("contrast", PASS, held.mean, held.lower, least, reason)
+    reason = f"it has not been shown that accepted answers are preferred to each other's in over {least:.0%} of pairs"
+    return Check("contrast", INSUFFICIENT, held.mean, held.lower, least, f"{reason}: {shown}{_more(held, least)}")
+
+
+def _told_apart(change: Interval | None) -> Check:
+    if change is None:
+        return Check("told_apart", PASS, None, None, 0.0, "no pairs to compare with the incumbent's")
+    shown = f"{100 * change.mean:+.0f} points [{100 * change.lower:+.0f}, {100 * change.upper:+.0f}] over the incumbent"
+    if change.upper < 0:
+        return Check("told_apart", FAIL, change.mean, change.upper, 0.0, f"fewer pairs are told apart: {shown}")
+    return Check("told_apart", PASS, change.mean, change.lower, 0.0, f"pairs told apart: {shown}")
 
 
 def _not_inferior(name: str, interval: Interval | None, allowance: float, what: str) -> Check:

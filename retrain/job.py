@@ -5,8 +5,6 @@ It knows nothing of what a step does (see retrain/training.py and retrain/judgin
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +12,10 @@ from pathlib import Path
 from thumbwheel.adapter import BaseModules, base_modules
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.clock import Clock
-from thumbwheel.errors import JobError, LostRace, StoreUnavailable
+from thumbwheel.errors import JobError, LostRace
 from thumbwheel.home import Home
-from thumbwheel.records import Run
+from thumbwheel.progress import note
+from thumbwheel.records import Engine, Run
 from thumbwheel.settings import Settings
 from thumbwheel.store import fleet_rows, release_rows
 from thumbwheel.store.connection import Store
@@ -62,16 +61,14 @@ class Job:
 
     def note(self, progress: Mapping[str, object]) -> None:
         """Put `progress` into the run's row. Raises Moved."""
-        try:
-            with self.store.write() as tx:
-                run = release_rows.get_run(tx, self.id)
-                if run.state != self.state:
-                    raise Moved
-                release_rows.save_run(tx, replace(run, progress=dict(progress), updated_ms=self.clock()))
-        except (
-            StoreUnavailable
-        ) as error:  # progress is a courtesy; the work goes on, and its end needs the store anyway
-            print(f"{self.id}: progress was not noted: {error}", file=sys.stderr)
+        if not note(self.store, self.id, self.state, progress, self.clock):
+            raise Moved
+
+    def whereabouts(self, lent: Engine) -> Engine | None:
+        """Where a lent engine is now: it may have been started again. None while it is not ready."""
+        with self.store.read() as tx:
+            found = [engine for engine in fleet_rows.all_engines(tx) if engine.id == lent.id]
+        return next((engine for engine in found if engine.state == "ready"), None)
 
     def fail(self, reason: str) -> None:
         """End the run as failed, unless somebody else has ended it."""
@@ -81,13 +78,6 @@ class Job:
             if run.state == self.state:
                 release_rows.save_run(tx, replace(run, state="failed", reasons=(reason,), updated_ms=now_ms))
                 fleet_rows.record(tx, now_ms, self.who, "fail_run", run.id, {"state": run.state}, {"why": reason})
-
-
-def seconds_left(began: tuple[float, int], done: int | None, of: int | None) -> float | None:
-    """Seconds left at the pace since `began`, a time and what was done by then."""
-    if not done or not of or done <= began[1]:
-        return None
-    return round((time.monotonic() - began[0]) / (done - began[1]) * (of - done), 1)
 
 
 def base_of(settings: Settings) -> BaseModules:
@@ -110,3 +100,8 @@ def required(value: str | None, what: str) -> str:
     if value is None:
         raise JobError(f"The run has no {what}; its earlier steps did not finish.")
     return value
+
+
+def path(setting: str | None) -> Path | None:
+    """The file that a setting names, if it names one."""
+    return None if setting is None else Path(setting)

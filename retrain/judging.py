@@ -6,7 +6,6 @@ What to ask is decided in retrain/evaluate.py, what it shows in retrain/evidence
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -15,20 +14,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from retrain import base_answers, evidence, gate_config, general, report, rows
 from retrain import evaluate as evaluation
-from retrain import evidence, gate_config, general, report, rows
 from retrain.engine_client import EngineClient, Notebook
 from retrain.gate import FAIL, INSUFFICIENT, PASS, Thresholds, gate
-from retrain.job import Job, Moved, base_of, required, seconds_left
+from retrain.job import Job, Moved, base_of, path, required
 from thumbwheel.errors import EngineUnreachable, LostRace
 from thumbwheel.pools import LEASE_MS, Lease, lend_engine
-from thumbwheel.records import Channel, Engine, Release, Run
+from thumbwheel.progress import seconds_left
+from thumbwheel.records import Channel, Release, Run
 from thumbwheel.rollouts import finish_run
 from thumbwheel.scorers import parse_scorer
 from thumbwheel.store import fleet_rows, release_rows
 
 PROGRESS_S = 1.0
-BASE_ANSWERS = 1  # raised when the base's answers to general prompts are asked for differently
 STATES = {PASS: "candidate", FAIL: "rejected", INSUFFICIENT: "insufficient_evidence"}
 
 
@@ -48,7 +47,7 @@ def evaluate_run(job: Job) -> None:
     Where the channel's stable release changes meanwhile, the draft is judged anew beside the new one: what it
     answered is noted, so only the incumbent is asked again.
     """
-    thresholds, how = gate_config.read_config(_path(job.settings.gate_config))
+    thresholds, how = gate_config.read_config(path(job.settings.gate_config))
     while True:
         judged = _judged(job)
         directory = job.folder / "report"
@@ -87,14 +86,13 @@ def _finish(job: Job, judged: Judged, findings: report.Findings, sha: str) -> bo
 def _measured(job: Job, judged: Judged, thresholds: Thresholds, how: gate_config.Measure) -> report.Findings:
     started = time.monotonic()
     fingerprint = base_of(job.settings).fingerprint
-    prompts, prompts_sha = general.read_prompts(_path(job.settings.general_prompts) or general.SHIPPED)
+    prompts, prompts_sha = general.read_prompts(path(job.settings.general_prompts) or general.SHIPPED)
     dataset = job.artifacts.path(required(judged.run.dataset, "dataset"))
     held = rows.read_rows(dataset, rows.SPLITS)
     since = _since(dataset)
     asked = evaluation.plan([(row, since.get(row.id)) for row in held], _known(job, judged.incumbent), prompts, how)
     scorers = [parse_scorer(raw) for raw in judged.channel.policies.scorers]
-    key = hashlib.sha256(f"{BASE_ANSWERS} {fingerprint} {prompts_sha}".encode()).hexdigest()[:32]
-    base_notebook = Notebook(job.home.root / "cache" / f"general-{key}.jsonl")
+    base_notebook = base_answers.open_notebook(job, prompts_sha)
     notebook = Notebook(job.folder / "evaluation" / "answers.jsonl")
     try:
         found, requests = asyncio.run(_ask(job, judged, asked, how, notebook, base_notebook))
@@ -153,7 +151,7 @@ async def _ask(
                 fleet_rows.take_lease(tx, f"engine:{lease.engine.id}", lease.holder, job.clock(), LEASE_MS)
 
         releases = evaluation.Releases(required(judged.draft.served_name, "adapter"), judged.incumbent.served_name)
-        async with EngineClient(lambda: _engine(job, lease.engine), how.concurrency, how.outage_s) as client:
+        async with EngineClient(lambda: job.whereabouts(lease.engine), how.concurrency, how.outage_s) as client:
             found = await evaluation.measure(client, asked, releases, how, notebook, base_notebook, progress)
             return found, client.asked
 
@@ -174,13 +172,6 @@ def _lent(job: Job, pool: str, outage_s: float) -> Iterator[Lease]:
             job.note({"step": "waiting for an engine", "done": 0, "of": None, "eta_s": None})
             time.sleep(PROGRESS_S)
         yield lease
-
-
-def _engine(job: Job, lent: Engine) -> Engine | None:
-    """Where the lent engine is now: it may have been started again."""
-    with job.store.read() as tx:
-        found = [engine for engine in fleet_rows.all_engines(tx) if engine.id == lent.id and engine.state == "ready"]
-    return found[0] if found else None
 
 
 def _known(job: Job, incumbent: Release) -> frozenset[str]:
@@ -206,7 +197,3 @@ def _training(job: Job, draft: Release) -> Mapping[str, Any] | None:
         return None
     content: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return content
-
-
-def _path(setting: str | None) -> Path | None:
-    return None if setting is None else Path(setting)

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from retrain.evaluate import HeldOut, Measurements, Plan
-from retrain.evidence import GeneralTable, Scored, pair_gains, shares
+from retrain.evidence import GeneralTable, Scored, contrast_gain, pair_gains, shares
 from retrain.gate import Evidence, Thresholds, Verdict
 from retrain.gate_config import Measure
 from retrain.statistics import Interval
@@ -34,8 +34,12 @@ GAIN = (
     "groups of test rows new since the incumbent's data"
 )
 CONTRAST = (
+    "share of pairs of test items in which the draft prefers the two accepted answers, each to its own question, to "
+    "the same two swapped; bounds at as many trials as items carry the pairs; chance is 0.5"
+)
+CONTRAST_GAIN = (
     "own accepted answer less another test item's different answer to the same question, both ways round for each "
-    "pair, draft less incumbent, nats per token; its spread by a jackknife over items"
+    "pair, draft less incumbent, nats per token; its spread by a jackknife over items; told, not judged by"
 )
 BOUNDS = (
     "each bound one-sided; means: the wider of Student's t and the studentised bootstrap over groups; general prompts: "
@@ -105,6 +109,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
     """The whole report as JSON values; what was not measured is null."""
     evidence, found = findings.evidence, findings.found
     pairs, gains = pair_gains(findings.asked, found)
+    in_nats = contrast_gain(findings.asked, found, findings.thresholds.confidence)
     return {
         "version": VERSION,
         **asdict(findings.subject),
@@ -114,6 +119,8 @@ def as_json(findings: Findings) -> dict[str, Any]:
         "gain": _interval(evidence.gain) and {**_interval(evidence.gain), "is": GAIN},  # type: ignore[dict-item]
         "contrast": _interval(evidence.contrast)
         and {**_interval(evidence.contrast), "units": evidence.contrast_units, "pairs": len(pairs), "is": CONTRAST},  # type: ignore[dict-item]
+        "contrast_change": _interval(evidence.contrast_change),
+        "contrast_gain": _interval(in_nats) and {**_interval(in_nats), "is": CONTRAST_GAIN},  # type: ignore[dict-item]
         "older": _interval(evidence.older),
         "taught": _interval(evidence.taught),
         "taught_lost": evidence.taught_lost,
@@ -198,6 +205,7 @@ def _numbers(values: dict[str, Any]) -> dict[str, Any]:
 def as_markdown(findings: Findings, plots: Sequence[str]) -> str:
     """The report for people."""
     subject, evidence, verdict = findings.subject, findings.evidence, findings.verdict
+    in_nats = contrast_gain(findings.asked, findings.found, findings.thresholds.confidence)
     incumbent = "the base" if subject.incumbent_adapter is None else f"release `{subject.incumbent}`"
     lines = [
         f"# Evaluation of release `{subject.release}`",
@@ -236,7 +244,9 @@ def as_markdown(findings: Findings, plots: Sequence[str]) -> str:
         "## What was measured",
         "",
         f"- Gain: {_words(evidence.gain)}: {GAIN}.",
-        f"- Gain in contrast: {_words(evidence.contrast)}: {CONTRAST}.",
+        f"- Contrast: {_words(evidence.contrast)}: {CONTRAST}.",
+        f"- Contrast less the incumbent's: {_words(evidence.contrast_change)}.",
+        f"- Gain in contrast: {_words(in_nats)}: {CONTRAST_GAIN}.",
         f"- Older test rows: {_words(evidence.older)}. Cases corrected before: {_words(evidence.taught)}.",
         *_scores(findings),
         *_general_lines(findings),

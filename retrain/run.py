@@ -5,7 +5,8 @@
 
 The controller starts them as children. Each moves its run by one compare-and-set and may be killed and started again
 at any time: what was done lies in `<home>/runs/RUN`. Exit status: 0 when there is nothing left for this step to do, 1
-where the run failed and says why, or the recipe was killed, 3 where the engine is away and no attempt is spent.
+where the run failed and says why, or the recipe was killed, 3 where the engine or the store is away, or the disk is
+full, and no attempt is spent.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ from retrain.training import train_run
 from thumbwheel import cli
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.clock import system_clock
-from thumbwheel.errors import AdapterRefused, ArtifactError, EngineUnreachable, JobError, LostRace, SettingsError
+from thumbwheel.errors import (
+    AdapterRefused,
+    ArtifactError,
+    EngineUnreachable,
+    JobError,
+    LostRace,
+    SettingsError,
+    StoreUnavailable,
+)
 from thumbwheel.home import Home
 from thumbwheel.store.connection import open_store
 
@@ -55,7 +64,7 @@ def _run(argv: list[str], verb: str, state: str, step: Callable[[Job], None]) ->
         job.fail(reason)
         print(f"{job.id}: failed: {reason}", file=sys.stderr)
         return FAILED
-    except (EngineUnreachable, LostRace) as error:
+    except (EngineUnreachable, LostRace, StoreUnavailable) as error:
         print(f"{job.id}: to be tried again: {error}", file=sys.stderr)
         return AGAIN
     finally:

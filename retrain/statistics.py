@@ -39,10 +39,11 @@ def group_means(values: Sequence[float], groups: Sequence[str]) -> list[float]:
     return [math.fsum(members) / len(members) for members in held.values()]
 
 
-def mean_interval(values: Sequence[float], confidence: float, seed: int = 0) -> Interval:
+def mean_interval(values: Sequence[float], confidence: float, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
     """The mean of independent values, each bound one-sided at `confidence` (0.975: a 95% interval).
 
-    Fewer than two values bound nothing: the bounds are infinite. Raises ValueError without any value.
+    `resamples` is how often the bootstrap draws. Fewer than two values bound nothing: the bounds are infinite. Raises
+    ValueError without any value.
     """
     n = len(values)
     if n == 0:
@@ -55,14 +56,14 @@ def mean_interval(values: Sequence[float], confidence: float, seed: int = 0) -> 
     if error <= 1e-12 * max(1.0, abs(mean)):
         return Interval(mean, mean, mean, n)
     t = t_quantile(confidence, n - 1)
-    low, high = _studentised(sample, confidence, seed)
+    low, high = _studentised(sample, confidence, seed, resamples)
     return Interval(mean, mean - max(t, high) * error, mean + max(t, -low) * error, n)
 
 
-def _studentised(sample: np.ndarray, confidence: float, seed: int) -> tuple[float, float]:
+def _studentised(sample: np.ndarray, confidence: float, seed: int, resamples: int) -> tuple[float, float]:
     """The quantiles at 1 - confidence and at confidence of the resampled mean's distance in standard errors."""
     n = len(sample)
-    drawn = sample[np.random.default_rng(seed).integers(0, n, (RESAMPLES, n))]
+    drawn = sample[np.random.default_rng(seed).integers(0, n, (resamples, n))]
     errors = drawn.std(axis=1, ddof=1) / math.sqrt(n)
     distances = drawn.mean(axis=1) - sample.mean()
     # A resample of one value repeated, as scores of 0 and 1 give, has no spread of its own: it is lent the sample's.

@@ -13,14 +13,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from retrain.job import Ended, Job, Moved, base_of, model_directory, required, seconds_left
+from retrain import base_answers
+from retrain.job import Ended, Job, Moved, base_of, model_directory, required
 from thumbwheel.adapter import check_adapter, write_origin
 from thumbwheel.errors import JobError
 from thumbwheel.ids import new_id
+from thumbwheel.progress import seconds_left
 from thumbwheel.records import Release
 from thumbwheel.store import fleet_rows, release_rows
 
@@ -38,7 +41,8 @@ def train_run(job: Job) -> None:
     job.folder.chmod(0o700)
     out = job.folder / "adapter"
     if not (out / "training.json").is_file():  # the recipe writes it last
-        _run_recipe(job, dataset, out)
+        with base_answers.asked_meanwhile(job, POOL):
+            _run_recipe(job, dataset, out)
     write_origin(out, base)
     check_adapter(out, base, job.settings.max_lora_rank)
     adapter = job.artifacts.publish(out, "adapter", {"run": run.id, "dataset": run.dataset, "base": base.fingerprint})
@@ -91,7 +95,7 @@ def _run_recipe(job: Job, dataset: Path, out: Path) -> None:
     if job.settings.recipe_config is not None:
         command += ["--config", str(Path(job.settings.recipe_config).resolve())]
     errors = job.folder / "recipe.err"
-    environment = {**os.environ, "OMP_NUM_THREADS": str(job.settings.train_threads), "HF_HUB_OFFLINE": "1"}
+    environment = recipe_environment(os.environ, job.settings.train_threads)
     mine = os.getpid()
     with errors.open("wb") as stderr, (job.folder / "recipe.log").open("ab") as stdout:
         child = subprocess.Popen(
@@ -112,6 +116,21 @@ def _run_recipe(job: Job, dataset: Path, out: Path) -> None:
         raise Ended(f"the recipe was ended by signal {-child.returncode}; it goes on at the next start")
     if child.returncode:
         raise JobError(f"Training failed: {_last_words(errors)}")
+
+
+def recipe_environment(parent: Mapping[str, str], threads: int) -> dict[str, str]:
+    """What a recipe's process sees: no hub, its share of cores, and one GPU, the first of those that we may use.
+
+    With several GPUs in sight transformers splits each batch among them (DataParallel), which recipes don't expect.
+    oneDNN's cache of products by shape is held small: at its default a training took 3.1 GB instead of 2.6.
+    """
+    return {
+        **parent,
+        "OMP_NUM_THREADS": str(threads),
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
+        "HF_HUB_OFFLINE": "1",
+        "CUDA_VISIBLE_DEVICES": parent.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
+    }
 
 
 def _watch(job: Job, child: subprocess.Popen[bytes], file: Path) -> None:

@@ -22,7 +22,6 @@ SPECIAL = ("<|end|>", "<|turn|>")
 TINY_SETTINGS = {
     "niceness": 0,
     "epochs": 3,
-    "min_presentations": 0,
     "lora_rank": 4,
     "lora_alpha": 8,
     "learning_rate": 0.01,

@@ -71,8 +71,6 @@ class Settings:
     lora_alpha: float = number(0.1, 4096)
     lora_dropout: float = number(0, 0.9)
     epochs: int = whole(1, 1000)
-    min_presentations: int = whole(0, 1_000_000_000)
-    max_epochs: int = whole(1, 1000)
     learning_rate: float = number(1e-8, 1)
     warmup_share: float = number(0, 1)
     weight_decay: float = number(0, 10)
@@ -82,7 +80,6 @@ class Settings:
     patience: int = whole(1, 1000)
     max_checkpoints: int = whole(2, 1000)
     replay_prompts: str = text()
-    replay_share: float = number(0, 10)
     replay_rows: int = whole(0, 1_000_000)
     replay_validation_rows: int = whole(0, 1_000_000)
     replay_weight: float = number(0, 1000)
@@ -126,7 +123,7 @@ class EpochOrder(Sampler[int]):  # type: ignore[misc]  # torch is not followed b
     def __init__(self, taught: Sequence[Encoded], pool: Sequence[Encoded], settings: Settings) -> None:
         self.lengths = [len(row.prompt) + len(row.answer) for row in [*taught, *pool]]
         self.taught, self.pool, self.settings, self.epoch = len(taught), len(pool), settings, 0
-        self.replayed = min(len(pool), settings.replay_rows, round(settings.replay_share * len(taught)))
+        self.replayed = min(len(pool), settings.replay_rows)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch, and after a resume."""
@@ -237,7 +234,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not ty
 
 
 def load_model(folder: Path, attention: str) -> tuple[Any, Any]:
-    """The base in bf16 and its tokenizer. Raises JobError where the folder holds no chat model."""
+    """The base in bf16, on the GPU where there is one, and its tokenizer. Raises JobError: no chat model there."""
     if not (folder / "config.json").is_file():
         raise JobError(f"No model at {folder}: it holds no config.json. Give a transformers checkpoint's folder.")
     try:
@@ -249,7 +246,7 @@ def load_model(folder: Path, attention: str) -> tuple[Any, Any]:
         raise JobError(f"The model at {folder} cannot be loaded: {error}") from None
     if tokenizer.chat_template is None or tokenizer.eos_token_id is None:
         raise JobError("The model's tokenizer has no chat template or no end token. Give a chat model.")
-    return model, tokenizer
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
 
 def prepared(progress: Progress, total: int, before: int, done: int) -> None:
@@ -323,7 +320,6 @@ def train(
     pool = [row for row in replayed if row.reference not in held]
     order = EpochOrder(taught, pool, settings)
     steps_per_epoch = math.ceil(math.ceil(len(order) / settings.batch_size) / settings.accumulation)
-    epochs = max(settings.epochs, min(settings.max_epochs, math.ceil(settings.min_presentations / len(taught))))
 
     # trl's trainer with a fresh LoRA on all linear layers.
     trainer = ReplayTrainer(
@@ -331,10 +327,10 @@ def train(
         args=SFTConfig(
             output_dir=str(work / "checkpoints"),
             seed=settings.seed,
-            num_train_epochs=epochs,
+            num_train_epochs=settings.epochs,
             learning_rate=settings.learning_rate,
             lr_scheduler_type="cosine",
-            warmup_steps=math.ceil(settings.warmup_share * epochs * steps_per_epoch),
+            warmup_steps=math.ceil(settings.warmup_share * settings.epochs * steps_per_epoch),
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
             per_device_train_batch_size=settings.batch_size,

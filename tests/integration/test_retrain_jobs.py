@@ -167,6 +167,19 @@ def test_from_dataset_to_candidate_and_its_report(world: World, engine: Recorded
     assert world.run(name) == run
 
 
+def test_the_bases_general_answers_are_asked_for_while_the_recipe_trains(world: World, engine: RecordedEngine) -> None:
+    world.settings(recipe={"sleep_s": 5})
+    name = world.begin(world.dataset())
+    assert world.do("train", name) == (0, "")
+    (notebook,) = (world.home.root / "cache").glob("general-*.jsonl")
+    assert len(notebook.read_text().splitlines()) == 2 * 6  # what it says to each prompt, and its likeliest tokens
+    asked = len((engine.engine_dir / "requests.jsonl").read_text().splitlines())
+    assert world.do("evaluate", name)[0] == 0
+    lines = (engine.engine_dir / "requests.jsonl").read_text().splitlines()[asked:]
+    to_base = [request for request in map(json.loads, lines) if request.get("model") == "base"]
+    assert to_base and not any(request["body"]["messages"][0]["content"].startswith("Say ") for request in to_base)
+
+
 def test_training_killed_half_way_goes_on(world: World) -> None:
     world.settings(recipe={"sleep_s": 5})
     name = world.begin(world.dataset())

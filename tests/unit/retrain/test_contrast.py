@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retrain.contrast import HUB, Item, pair_gain, pairs, representatives
+from retrain.contrast import HUB, Item, pair_value, pairs, representatives
 
 
 def items(answers: str, fresh: bool = True, start: int = 0) -> list[Item]:
@@ -50,8 +50,8 @@ def test_beliefs_about_answers_and_questions_cancel() -> None:
     dice = np.random.default_rng(0)
     of_question, of_answer = dice.normal(0, 3, 8), dice.normal(0, 3, 8)
     for pair in ((0, 1), (3, 7)):
-        assert pair_gain(lambda q, a: of_question[q] + of_answer[a], pair) == pytest.approx(0)
-    assert pair_gain(lambda q, a: of_answer[a] + (2.0 if q == a else 0.0), (2, 5)) == pytest.approx(2.0)
+        assert pair_value(lambda q, a: of_question[q] + of_answer[a], pair) == pytest.approx(0)
+    assert pair_value(lambda q, a: of_answer[a] + (2.0 if q == a else 0.0), (2, 5)) == pytest.approx(2.0)
 
 
 def test_shuffled_answers_leave_no_gain_on_average_even_where_one_answer_is_frequent() -> None:
@@ -66,5 +66,5 @@ def test_shuffled_answers_leave_no_gain_on_average_even_where_one_answer_is_freq
             text = held[answer].answer
             return liking[text] + float(of_text[question, "abc".index(text)])
 
-        means.append(np.mean([pair_gain(gain, pair) for pair in pairs(held, 4)]))
+        means.append(np.mean([pair_value(gain, pair) for pair in pairs(held, 4)]))
     assert abs(np.mean(means)) < 4 * np.std(means) / 20

@@ -81,13 +81,10 @@ async def test_numbers_that_are_none_are_kept_as_such(tmp_path: Path, engine: Re
     assert all(math.isnan(position.logprob) for position in positions)
 
 
-async def test_a_release_that_fails_beside_a_healthy_base(
-    tmp_path: Path, engine: RecordedEngine, taught: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("retrain.engine_client.PAUSE_S", 0.01)
+async def test_a_release_that_fails_beside_a_healthy_base(tmp_path: Path, engine: RecordedEngine, taught: str) -> None:
     faults(engine, models=[taught], status=500)
     notebook = Notebook(tmp_path / "n.jsonl")
-    async with EngineClient(lambda: row(tmp_path), 4, 5.0) as client:
+    async with EngineClient(lambda: row(tmp_path), 4, 5.0, 0.01) as client:
         with pytest.raises(ReleaseFailed) as failed:
             await client.answers(notebook, taught, ASKED, max_tokens=4)
         assert failed.value.status == 500
@@ -115,10 +112,7 @@ async def test_a_request_that_is_too_long_is_nobodys_fault(tmp_path: Path, engin
             )
 
 
-async def test_an_engine_that_comes_back_is_waited_for(
-    tmp_path: Path, model: Path, taught: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("retrain.engine_client.PAUSE_S", 0.05)
+async def test_an_engine_that_comes_back_is_waited_for(tmp_path: Path, model: Path, taught: str) -> None:
     done = threading.Event()
 
     def later() -> None:
@@ -129,7 +123,7 @@ async def test_an_engine_that_comes_back_is_waited_for(
     starting = threading.Thread(target=later)
     starting.start()
     try:
-        async with EngineClient(lambda: row(tmp_path), 4, 20.0) as client:
+        async with EngineClient(lambda: row(tmp_path), 4, 20.0, 0.05) as client:
             (answer,) = await client.answers(Notebook(tmp_path / "n"), taught, ASKED, max_tokens=40)
     finally:
         done.set()
@@ -137,10 +131,9 @@ async def test_an_engine_that_comes_back_is_waited_for(
     assert answer.text == "The sky."
 
 
-async def test_an_engine_that_stays_away_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrain.engine_client.PAUSE_S", 0.05)
+async def test_an_engine_that_stays_away_is_given_up(tmp_path: Path) -> None:
     for where in (None, row(tmp_path)):
-        async with EngineClient(lambda where=where: where, 4, 0.2) as client:  # type: ignore[misc]
+        async with EngineClient(lambda where=where: where, 4, 0.2, 0.05) as client:  # type: ignore[misc]
             with pytest.raises(EngineUnreachable):
                 await client.answers(Notebook(tmp_path / "n"), None, ASKED, max_tokens=4)
 

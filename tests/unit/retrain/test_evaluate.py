@@ -107,7 +107,7 @@ async def test_what_was_taught_passes(tmp_path: Path, model: Path, engine: Recor
     assert verdict.result == PASS, verdict.reasons
     assert held.new_groups == 25
     assert held.gain is not None and held.gain.lower > 0.5
-    assert held.contrast is not None and held.contrast.lower > 0.5
+    assert held.contrast is not None and held.contrast.mean == 1.0
     assert held.scorers["scorer 1 (regex)"].mean == 1.0
     assert held.general is not None and held.general.leaks == 0 and held.general.kl < 0.05
     assert all(len(item.draft) == 2 for item in found.tests)
@@ -133,7 +133,7 @@ async def test_the_same_release_twice_shows_nothing(tmp_path: Path, model: Path,
     one = publish(tmp_path, model, behaviour, "one")
     verdict, _, _ = await judged(tmp_path, raw, one, incumbent=one)
     assert verdict.result == INSUFFICIENT
-    assert {"gain", "contrast"} <= set(statuses(verdict))
+    assert "gain" in statuses(verdict)
 
 
 async def test_a_draft_that_forgot_is_refused(tmp_path: Path, model: Path, engine: RecordedEngine) -> None:

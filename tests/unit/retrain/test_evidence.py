@@ -1,6 +1,6 @@
 from retrain.contrast import Item
 from retrain.evaluate import Measurements, Plan, Sides
-from retrain.evidence import preference
+from retrain.evidence import told_apart, told_apart_change
 
 ITEMS = tuple(Item(f"ex-{n}", f"group-{n}", f"answer {n}", True) for n in range(4))
 PAIRS = ((0, 1), (2, 3))
@@ -14,13 +14,13 @@ def measured(own: float, other: float) -> Measurements:
 
 
 def test_a_draft_that_prefers_the_accepted_answers_wins_every_pair() -> None:
-    held = preference(PLAN, measured(-1.0, -1.1), 0.975)
+    held = told_apart(PLAN, measured(-1.0, -1.1), 0.975)
     assert held is not None and held.mean == 1.0 and 0.4 < held.lower < 1.0 and held.n == 4
 
 
 def test_one_that_prefers_them_swapped_or_cannot_tell_wins_none() -> None:
     for own, other in ((-1.1, -1.0), (-1.0, -1.0), (float("nan"), -1.0)):
-        held = preference(PLAN, measured(own, other), 0.975)
+        held = told_apart(PLAN, measured(own, other), 0.975)
         assert held is not None and held.mean == 0.0
 
 
@@ -29,9 +29,23 @@ def test_a_belief_about_one_answer_is_no_preference() -> None:
     for question, answer in list(found.cross):
         if answer == 0:  # likelier whatever is asked
             found.cross[question, answer] = Sides(-0.1, -2.0)
-    held = preference(PLAN, found, 0.975)
+    held = told_apart(PLAN, found, 0.975)
     assert held is not None and held.mean == 0.0
 
 
 def test_without_pairs_there_is_nothing_to_say() -> None:
-    assert preference(PLAN, Measurements(), 0.975) is None
+    assert told_apart(PLAN, Measurements(), 0.975) is None
+
+
+def test_an_incumbent_that_was_as_sure_leaves_nothing_to_gain_and_one_that_was_not_does() -> None:
+    found = measured(-1.0, -1.1)  # the incumbent cannot tell
+    rose = told_apart_change(PLAN, found, 0.975)
+    assert rose is not None and (rose.mean, rose.n) == (1.0, 4)
+    for (question, answer), sides in list(found.cross.items()):
+        found.cross[question, answer] = Sides(sides.draft, sides.draft)
+    level = told_apart_change(PLAN, found, 0.975)
+    assert level is not None and level.mean == 0.0 and level.lower < 0 < level.upper
+    for (question, answer), sides in list(found.cross.items()):
+        found.cross[question, answer] = Sides(-1.0, sides.incumbent)
+    fell = told_apart_change(PLAN, found, 0.975)
+    assert fell is not None and fell.mean == -1.0 and fell.upper < 0

@@ -66,7 +66,8 @@ def test_the_files_say_what_was_measured(tmp_path: Path) -> None:
     assert (
         content["gain"]["n"] == 12 and content["gain"]["lower"] <= content["gain"]["mean"] <= content["gain"]["upper"]
     )
-    assert content["contrast"]["mean"] > 2 and content["contrast"]["pairs"] == len(held.asked.pairs)
+    assert content["contrast"]["mean"] == 1.0 and content["contrast"]["pairs"] == len(held.asked.pairs)
+    assert content["contrast_gain"]["mean"] > 2
     assert content["general"]["base"]["mean"] == 1 and content["general"]["losses"] == 192
     assert content["general"]["leaks"] == 192 and content["general"]["kl"] == pytest.approx(0.15)
     assert "lower bound" in content["general"]["kl_is"]

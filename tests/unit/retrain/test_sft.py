@@ -185,18 +185,6 @@ def test_what_will_not_do_is_said(
         assert says in capsys.readouterr().err
 
 
-def test_a_small_set_is_shown_more_often_and_replayed_in_its_share(
-    tmp_path: Path, model: Path, dataset: Path, prompts: Path
-) -> None:
-    changes = {"epochs": 1, "min_presentations": 100, "max_epochs": 3, "replay_rows": 64, "replay_share": 0.25}
-    for name, most, epochs in (("capped", 3, 3), ("enough", 9, 4)):  # 32 rows: four epochs show 128
-        (tmp_path / name).mkdir()
-        config = write_config(tmp_path / name, prompts, **{**changes, "max_epochs": most})
-        assert run(dataset, model, tmp_path / name, config) == 0
-        figures = json.loads((tmp_path / name / "out" / "training.json").read_text())
-        assert (len(figures["epochs"]), figures["steps"]) == (epochs, epochs * 5)  # 32 + 8 rows in batches of 8
-
-
 def test_the_bases_answers_are_asked_once_for_all_runs(
     tmp_path: Path, model: Path, dataset: Path, config: Path
 ) -> None:
