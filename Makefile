@@ -1,13 +1,14 @@
 # make demo   set up, start the service, play the help desk against it, report   (CYCLES=2 for two)
 # make test   lint, types, import contracts, unit, integration and vLLM tests
-# make e2e    the demo played through and its report asserted (40 minutes)
+# make e2e    the demo played through and its report asserted, and each process killed once (50 minutes)
+# make bench-releases   two releases under load, and a kill of the engine: conditions asserted, figures in JSON (5 minutes)
 # make up     set up and start the service
 
 PYTHON ?= python3.11
 CYCLES ?= 1
 BIN := .venv/bin
 
-.PHONY: setup demo up test lint unit integration vllm e2e gpu mutants lock clean
+.PHONY: setup demo up test lint unit integration vllm e2e gpu mutants bench-releases lock clean
 
 setup:
 	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is not here. Install Python 3.11, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -45,6 +46,9 @@ gpu: setup
 
 mutants: setup
 	$(BIN)/mutmut run
+
+bench-releases: setup
+	$(BIN)/python -m bench.releases --out bench-releases.json $(ARGS)
 
 # Reads pyproject.toml, writes locks/. Needs uv (any recent one), and pip set up to find torch's CPU build.
 lock:

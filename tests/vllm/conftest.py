@@ -1,8 +1,8 @@
 """One real vLLM engine for the whole suite.
 
-Tests take `engine` and make adapters with tests.real_engine's `random_lora` and `write_adapter`. A test that ends the
-engine is marked `ends_engine` and runs last. The base is `.base/smollm2-135m-instruct`, or what THUMBWHEEL_TEST_BASE
-names.
+Tests take `engine`, make adapters with tests.real_engine's `random_lora` and `write_adapter`, or take `speakers`. A
+test that ends the engine is marked `ends_engine` and runs last. The base is `.base/smollm2-135m-instruct`, or what
+THUMBWHEEL_TEST_BASE names.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.real_engine import SECRET, RealEngine, start_engine, stop_engine
+from tests.word_adapters import word_adapters
 from thumbwheel.adapter import BaseModules, base_modules
 
 BASE = Path(__file__).parents[2] / ".base" / "smollm2-135m-instruct"
@@ -49,3 +50,9 @@ def engine(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     running = start_engine(tmp_path_factory.mktemp("engine"), base_dir, environment={SECRET: "told to nobody"})
     yield running
     stop_engine(running)
+
+
+@pytest.fixture(scope="session")
+def speakers(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Adapters that say one word each and nothing else, by their word; not to be changed."""
+    return word_adapters(base_dir, tmp_path_factory.mktemp("speakers"), ("ox", "up"))
