@@ -42,6 +42,7 @@ class Proofs:
         self._probes: dict[EngineKey, _Probes] = {}
         self._turn = 0
         self._waiters: set[asyncio.Future[None]] = set()
+        self._closed = False
 
     # what a request asks
 
@@ -97,6 +98,8 @@ class Proofs:
 
     def wake(self) -> None:
         """The snapshot, or a proof, has changed: start what is to be probed and wake who waits."""
+        if self._closed:  # a probe that was cancelled says so on its way out
+            return
         for engine, name, release in list(self._wanted()):
             probes = self._of(engine)
             if name not in probes.proven and name not in probes.under_way:
@@ -110,7 +113,8 @@ class Proofs:
                 change.set_result(None)
 
     def close(self) -> None:
-        """Stop probing."""
+        """Stop probing, for good."""
+        self._closed = True
         for probes in self._probes.values():
             for task in probes.under_way.values():
                 task.cancel()
