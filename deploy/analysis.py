@@ -25,6 +25,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from thumbwheel.records import Outcome, Rollout
 
@@ -61,19 +62,13 @@ def _error(outcome: Outcome) -> bool | None:
     return outcome.status == "release_error"
 
 
-def _flagged(flag: str) -> Judge:
-    def judge(outcome: Outcome) -> bool | None:
-        return None if outcome.status != "ok" else flag in outcome.flags
-
-    return judge
+def _flagged(flag: str, outcome: Outcome) -> bool | None:
+    return None if outcome.status != "ok" else flag in outcome.flags
 
 
-def _over(measure: Callable[[Outcome], float | None], limit_ms: float) -> Judge:
-    def judge(outcome: Outcome) -> bool | None:
-        took = measure(outcome)
-        return None if outcome.status != "ok" or took is None else took > limit_ms
-
-    return judge
+def _over(limit_ms: float, measure: Callable[[Outcome], float | None], outcome: Outcome) -> bool | None:
+    took = measure(outcome)
+    return None if outcome.status != "ok" or took is None else took > limit_ms
 
 
 def _down(outcome: Outcome) -> bool | None:
@@ -82,22 +77,20 @@ def _down(outcome: Outcome) -> bool | None:
 
 RARE = (0.2, 19.8)  # one in a hundred, worth twenty answers
 RARE_ALPHA = 0.005  # a healthy release has none of these, so few are telling
+# Generous: a CPU that trains beside serving meets them.
+FIRST_TOKEN_MS, END_TO_END_MS = 30_000.0, 180_000.0
 
-
-def default_guards(ttft_ms: float = 30_000.0, e2e_ms: float = 180_000.0) -> tuple[Guard, ...]:
-    """The gross guards. The latency objectives are generous: a CPU that trains beside serving meets them."""
-    return (
-        Guard("errors", _error, margin=0.10, prior=RARE, alpha=RARE_ALPHA),
-        Guard("empty", _flagged("empty"), margin=0.10, prior=RARE, alpha=RARE_ALPHA),
-        Guard("degenerate", _flagged("degenerate"), margin=0.10, prior=RARE, alpha=RARE_ALPHA),
-        Guard("truncated", _flagged("truncated"), margin=0.25),
-        Guard("first token", _over(lambda o: o.ttft_ms, ttft_ms), margin=0.10, relative=False, tolerated=0.10),
-        Guard("end to end", _over(lambda o: o.e2e_ms, e2e_ms), margin=0.10, relative=False, tolerated=0.10),
-        Guard("thumbs down", _down, margin=0.25),
-    )
-
-
-GUARDS = default_guards()
+GUARDS = (
+    Guard("errors", _error, margin=0.10, prior=RARE, alpha=RARE_ALPHA),
+    Guard("empty", partial(_flagged, "empty"), margin=0.10, prior=RARE, alpha=RARE_ALPHA),
+    Guard("degenerate", partial(_flagged, "degenerate"), margin=0.10, prior=RARE, alpha=RARE_ALPHA),
+    Guard("truncated", partial(_flagged, "truncated"), margin=0.25),
+    Guard(
+        "first token", partial(_over, FIRST_TOKEN_MS, lambda o: o.ttft_ms), margin=0.10, relative=False, tolerated=0.10
+    ),
+    Guard("end to end", partial(_over, END_TO_END_MS, lambda o: o.e2e_ms), margin=0.10, relative=False, tolerated=0.10),
+    Guard("thumbs down", _down, margin=0.25),
+)
 
 
 @dataclass(frozen=True)

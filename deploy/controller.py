@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +37,7 @@ from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.home import Home, clear_emergency, prepare, read_emergency
 from thumbwheel.records import ROLLOUT_ACTIVE, Channel, Release, Rollout
 from thumbwheel.settings import Settings
+from thumbwheel.stopping import stop_on_signals
 from thumbwheel.store import data_rows, fleet_rows, release_rows
 from thumbwheel.store.connection import Store, generation, open_store
 
@@ -277,9 +277,7 @@ def run(argv: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     home = prepare(settings.home)
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
+    done = stop_on_signals()
     store, log = open_store(home.store), SqliteEventLog(home.events)
     me = make_controller(settings, home, store, log)
     try:

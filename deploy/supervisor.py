@@ -39,6 +39,7 @@ from thumbwheel.home import Home, prepare
 from thumbwheel.ids import new_id
 from thumbwheel.records import Engine
 from thumbwheel.settings import PREFIX, Settings
+from thumbwheel.stopping import Stop
 from thumbwheel.store.connection import open_store
 
 POOL = "default"
@@ -215,9 +216,9 @@ def _remove_short_folder(home: Home, row: Engine) -> None:
         shutil.rmtree(short_folder(home, dict(os.environ)), ignore_errors=True)
 
 
-def _signals() -> threading.Event:
-    """Set by the first SIGTERM or Ctrl-C; the second ends the process, and the kernel its children."""
-    stop = threading.Event()
+def _signals() -> Stop:
+    """Said by the first SIGTERM or Ctrl-C; the second ends the process, and the kernel its children."""
+    stop = Stop()
 
     def heard(*_: object) -> None:
         if stop.is_set():

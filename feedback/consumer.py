@@ -19,7 +19,6 @@ is skipped.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import traceback
 from collections.abc import Sequence
@@ -36,6 +35,7 @@ from thumbwheel.eventlog import EventLog, Record
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import Event, FeedbackEvent, InferenceEvent, decode
 from thumbwheel.home import prepare
+from thumbwheel.stopping import stop_on_signals
 from thumbwheel.store import data_rows
 from thumbwheel.store.connection import Store, open_store
 
@@ -196,9 +196,7 @@ def run(argv: list[str]) -> int:
     settings = settings_from(parser("consumer", "ingest inference and feedback events into the store").parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     home = prepare(settings.home)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     store, log = open_store(home.store), SqliteEventLog(home.events)
     try:
         poll_s = settings.consumer_poll_ms / 1000

@@ -181,6 +181,8 @@ class Chat:
             if exchange.sent or assigned.id == stable.id or too_late:
                 raise
             first: EngineError = error
+        # With the engine away the stable release would have waited in vain too: that is no failure of the candidate.
+        at_fault = isinstance(first, ReleaseFailed) or self._parts.proofs.find(stable) is not None
         log.warning("release %s failed a request, which %s gets now: %s", assigned.id, stable.id, first)
         exchange.error = str(first)
         exchange.served_by = stable.id
@@ -191,7 +193,7 @@ class Chat:
                 raise
             # What breaks both is the request's or the engine's doing, and no reason to roll a candidate back.
             raise EngineUnreachable(f"both releases failed: {first}; {error}") from error
-        return "release_error"
+        return "release_error" if at_fault else "unavailable"
 
     async def _ask(self, exchange: Exchange, release: Release) -> None:
         """Get the answer from an engine where `release` has answered before, and pass it on. Raises EngineError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from thumbwheel.clock import system_clock
 from thumbwheel.events import InferenceEvent
 from thumbwheel.home import prepare
 from thumbwheel.keys import as_record, mint
-from thumbwheel.records import Engine, Policies, Release
+from thumbwheel.records import Engine, Policies, Release, Variant
 from thumbwheel.rollouts import create_channel
 from thumbwheel.settings import Settings
 from thumbwheel.store import fleet_rows, release_rows
@@ -45,16 +46,23 @@ class ScriptedAnswer:
 
 @dataclass
 class ScriptedEngine:
-    """Upstream and proofs in one: every release answers, always with `parts`."""
+    """Upstream and proofs in one: every release but `silent` answers, always with `parts`; `away` until waited for."""
 
     parts: list[bytes | Exception] = field(default_factory=list)
+    silent: str | None = None
+    away: bool = False
 
     @asynccontextmanager
     async def post(self, *_: object) -> AsyncIterator[ScriptedAnswer]:
         yield ScriptedAnswer(self.parts)
 
-    async def wait(self, release: Release, _seconds: float) -> Target:
-        return Target(ENGINE, release)
+    def find(self, release: Release) -> Target | None:
+        return None if self.away or release.id == self.silent else Target(ENGINE, release)
+
+    async def wait(self, release: Release, _seconds: float) -> Target | None:
+        if release.id != self.silent:
+            self.away = False
+        return self.find(release)
 
     def failure(self, _release: Release) -> None:
         return None
@@ -88,6 +96,19 @@ class Worker:
     def replaced(self, **parts: Any) -> httpx.AsyncClient:
         """A client of the application's listener with other parts."""
         return _client(application_api(replace(self.gateway.parts, **parts)), dict(self.api.headers))
+
+    async def candidate(self) -> Release:
+        """Give every unit to a candidate, and return it when the worker knows of it."""
+        with self.gateway.parts.store.write() as tx:
+            channel = release_rows.get_channel(tx, CHANNEL)
+            stable = release_rows.get_release(tx, channel.stable)
+            release = replace(stable, id="rel-candidate", state="candidate", adapter="a" * 64)
+            release_rows.insert_release(tx, release)
+            everyone = (Variant(release.id, "candidate", ((0.0, 1.0),)),)
+            release_rows.save_channel(tx, replace(channel, variants=everyone))
+        while release.id not in self.gateway.parts.watch.now.releases:
+            await asyncio.sleep(0.01)
+        return release
 
     def channel(self, **policies: Any) -> None:
         """Give the channel other policies, past every check."""

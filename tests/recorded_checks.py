@@ -98,6 +98,8 @@ def check_values(chat: bool, body: Mapping[str, Any]) -> None:
     if choices is not None and choices < 1:
         raise out_of_range(f"n must be at least 1, got {choices}.", None)
     temperature, top_p = body.get("temperature"), body.get("top_p")
+    if choices is not None and choices > 1 and temperature == 0:
+        raise out_of_range(f"n must be 1 when using greedy sampling, got {choices}.", None)
     if temperature is not None and temperature < 0:
         raise out_of_range(f"temperature must be non-negative, got {temperature}.", "temperature")
     if temperature is not None and temperature > 2:

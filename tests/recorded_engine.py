@@ -46,13 +46,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from tests.recorded_checks import Refused, check_fields, check_values, read_body
+from serving.engine_guard import EngineGuard
+from tests.recorded_checks import Refused, check_fields, check_values, out_of_range, read_body
 from tests.recorded_model import BEHAVIOUR, Behaviour, RecordedModel, read_behaviour
 from thumbwheel.adapter import BaseModules, adapter_sha, base_modules, check_adapter
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import ArtifactError
 
 BASE_NAME = "base"
+FINGERPRINT = "vllm-0.32.0-recorded"
+ALWAYS_NULL = ("service_tier", "kv_transfer_params", "ec_transfer_params", "metrics")
 CHUNKS_BEFORE_DEATH = 2
 
 
@@ -156,7 +159,8 @@ class Job:
         """As vLLM counts: one prompt however many choices."""
         jobs = (self, *self.others)
         asked = sum(len(job.prompt) for job in jobs)
-        done = sum(len(job.tokens) for job in jobs) * (self.body.get("n") or 1)
+        # A completion that is to be scored and not continued takes one token, and does not show it.
+        done = sum(len(job.tokens) or job.finish_reason == "length" for job in jobs) * (self.body.get("n") or 1)
         return {"prompt_tokens": asked, "total_tokens": asked + done, "completion_tokens": done}
 
 
@@ -186,19 +190,23 @@ def _job(
     prompt: list[int],
     body: dict[str, Any],
 ) -> Job:
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    if limit is None:
-        limit = 16 if not chat else max(1, engine.max_model_len - len(prompt))
-    scoring = not chat and body.get("max_tokens") == 0
-    if len(prompt) + (0 if scoring else 1) > engine.max_model_len or len(prompt) + limit > engine.max_model_len:
+    if len(prompt) >= engine.max_model_len:
         raise Refused(
             400,
             "BadRequestError",
-            f"This model's maximum context length is {engine.max_model_len} tokens. However, your prompt contains "
-            f"{len(prompt)} input tokens and {limit} output tokens were requested. "
+            f"This model's maximum context length is {engine.max_model_len} tokens. However, your prompt contains at "
+            f"least {engine.max_model_len + 1} input tokens, which exceeds this limit even without any output tokens. "
             "Please reduce the length of the input prompt.",
             "input_tokens",
         )
+    name_of_limit = "max_completion_tokens" if body.get("max_completion_tokens") else "max_tokens"
+    asked = body.get(name_of_limit)
+    if asked is not None and asked > engine.max_model_len:
+        message = f"{name_of_limit}={asked} cannot be greater than max_model_len={engine.max_model_len}."
+        raise out_of_range(f"{message} Please request fewer output tokens.", name_of_limit)
+    room = engine.max_model_len - len(prompt)  # an answer that is asked to be longer than that is cut, and not refused
+    limit = min(asked or (room if chat else 16), room)
+    scoring = not chat and body.get("max_tokens") == 0
     turn = engine.model.last_turn(engine.model.decode(prompt))
     text = fault.text if fault.text is not None else engine.model.answer(behaviour, turn.prompt)
     stop_reason = None
@@ -224,8 +232,8 @@ def _job(
 
 def _rendered(engine: RecordedEngine, body: dict[str, Any]) -> str:
     messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise Refused(400, "BadRequestError", "List should have at least 1 item after validation", "messages")
+    if not messages:
+        raise out_of_range("Cannot apply chat template to an empty conversation. Provide at least one message.", None)
     open_turn = bool(body.get("add_generation_prompt", True)) and not body.get("continue_final_message")
     text = engine.model.render(messages, open_turn=open_turn)
     if body.get("continue_final_message"):
@@ -234,10 +242,12 @@ def _rendered(engine: RecordedEngine, body: dict[str, Any]) -> str:
 
 
 def _prompt_logprobs(engine: RecordedEngine, job: Job) -> list[dict[str, Any] | None] | None:
-    if job.body.get("prompt_logprobs") is None:
+    wanted = job.body.get("prompt_logprobs")
+    if wanted is None and job.body.get("echo"):
+        wanted = job.body.get("logprobs")
+    if wanted is None:
         return None
     values = engine.model.logprobs(job.behaviour, job.prompt)
-    wanted = int(job.body["prompt_logprobs"])
     found: list[dict[str, Any] | None] = [None]
     for token, value in list(zip(job.prompt, values, strict=True))[1:]:
         entry = {str(token): _entry(engine, job, token, value, 1)}
@@ -290,14 +300,12 @@ def whole(engine: RecordedEngine, job: Job) -> dict[str, Any]:
         "model": job.model,
         "choices": choices,
         "usage": {**job.usage, "prompt_tokens_details": None, "completion_tokens_details": None},
+        "system_fingerprint": FINGERPRINT,
         **dict.fromkeys(ALWAYS_NULL),
     }
     if job.chat:
         answer |= {"prompt_logprobs": _prompt_logprobs(engine, job), "prompt_token_ids": None, "prompt_text": None}
     return answer
-
-
-ALWAYS_NULL = ("service_tier", "system_fingerprint", "kv_transfer_params", "ec_transfer_params", "metrics")
 
 
 def _choice(engine: RecordedEngine, job: Job) -> dict[str, Any]:
@@ -324,6 +332,8 @@ async def chunks(engine: RecordedEngine, job: Job) -> AsyncIterator[bytes]:
         "created": int(time.time()),
         "model": job.model,
     }
+    counted = (job.body.get("stream_options") or {}).get("include_usage")
+    ending = {} if counted else {"system_fingerprint": FINGERPRINT}  # it is in the last event that has an answer's form
     if job.chat:
         opening = {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
         yield _event({**head, "choices": [opening], "prompt_token_ids": None, "prompt_text": None})
@@ -336,11 +346,12 @@ async def chunks(engine: RecordedEngine, job: Job) -> AsyncIterator[bytes]:
         if count == CHUNKS_BEFORE_DEATH and job.fault.die_mid_stream:
             raise Broken
         logprobs = _answer_logprobs(engine, job, len(job.prompt) + count, [part])
-        yield _event({**head, "choices": [_chunk(job, part, logprobs, last=count == len(job.tokens) - 1)]})
+        last = count == len(parts) - 1
+        yield _event({**head, "choices": [_chunk(job, part, logprobs, last=last)], **(ending if last else {})})
     if not job.tokens:
-        yield _event({**head, "choices": [_chunk(job, "", None, last=True)]})
-    if (job.body.get("stream_options") or {}).get("include_usage"):
-        yield _event({**head, "choices": [], "usage": job.usage})
+        yield _event({**head, "choices": [_chunk(job, "", None, last=True)], **ending})
+    if counted:
+        yield _event({**head, "choices": [], "usage": job.usage, "system_fingerprint": FINGERPRINT})
     yield b"data: [DONE]\n\n"
 
 
@@ -415,8 +426,8 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-def application(engine: RecordedEngine) -> Starlette:
-    """The engine's routes: those that the real engine's guard leaves open."""
+def application(engine: RecordedEngine) -> EngineGuard:
+    """The engine's routes, behind the guard that the real engine has."""
 
     async def answer(request: Request) -> Response:
         chat = request.url.path.endswith("chat/completions")
@@ -440,7 +451,9 @@ def application(engine: RecordedEngine) -> Starlette:
         body = await request.json()
         text = body["prompt"] if "prompt" in body else _rendered(engine, body)
         ids = engine.model.encode(text)
-        return JSONResponse({"count": len(ids), "max_model_len": engine.max_model_len, "tokens": ids})
+        return JSONResponse(
+            {"count": len(ids), "max_model_len": engine.max_model_len, "tokens": ids, "token_strs": None}
+        )
 
     async def detokenize(request: Request) -> Response:
         return JSONResponse({"prompt": engine.model.decode((await request.json())["tokens"])})
@@ -458,7 +471,7 @@ def application(engine: RecordedEngine) -> Starlette:
         lines.append(f'vllm:num_requests_running{{engine="0",model_name="{BASE_NAME}"}} {float(engine.running)}')
         return PlainTextResponse("\n".join(lines) + "\n")
 
-    return Starlette(
+    routes = Starlette(
         routes=[
             Route("/v1/chat/completions", answer, methods=["POST"]),
             Route("/v1/completions", answer, methods=["POST"]),
@@ -469,6 +482,7 @@ def application(engine: RecordedEngine) -> Starlette:
             Route("/metrics", metrics),
         ]
     )
+    return EngineGuard(routes)
 
 
 def serve(engine: RecordedEngine, socket: Path) -> uvicorn.Server:

@@ -44,7 +44,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     run: Callable[[list[str]], int] = verbs[words[0]].load()
     try:
-        return run(words[1:])
+        code = run(words[1:])
+        sys.stdout.flush()
+        return code
     except SettingsError as error:
         print("thumbwheel: the settings are not right:", file=sys.stderr)
         for key, held, right in error.problems:
@@ -56,6 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     except ThumbwheelError as error:
         print(f"thumbwheel: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `| head`: whoever read has read enough, and the interpreter must not try once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         return 130
 

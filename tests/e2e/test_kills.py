@@ -82,6 +82,7 @@ def test_the_loop_closes_though_each_process_is_killed_once(service: Service) ->
     assert service.wait_until(lambda: service.ask("support", "The colour ran.", "last"), "an answer")["text"].strip()
     assert service.ask("support", "The colour ran.", "last")["release"] == found["release"]
     assert service.stop() == 0
+    assert "stopped (-9)" not in (service.home / "logs" / "up.log").read_text()  # each heard the first word
 
 
 def hear_under_fire(service: Service, group: int, kill: Callable[[], None]) -> None:
@@ -108,12 +109,17 @@ def kill_core(service: Service) -> None:
 
 
 def kill_in_training(service: Service, run: str) -> None:
-    service.wait_until(lambda: at_work(service.run(run), "training", "training", 1), "training's first step", 300)
+    def within() -> bool:
+        return at_work(service.run(run), "training", "training", 1)
+
+    service.wait_until(within, "training's first step", 300)
+    service.kill("train")
+    service.wait_until(lambda: service.run(run)["progress"].get("step") != "training", "the job to begin anew")
+    service.wait_until(within, "training's steps again", 300)
     orphan = service.processes()["train"]
     service.kill("controller")
     psutil.wait_procs([orphan], timeout=20)
     assert not orphan.is_running(), "a job outlived its controller"
-    service.kill("train")  # the next controller's
     assert service.run(run)["state"] == "training"
 
 

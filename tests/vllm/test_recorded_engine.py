@@ -34,7 +34,7 @@ FIXED = ("object", "role", "finish_reason", "stop_reason", "type", "param", "cod
 ASK: dict[str, Any] = {"messages": [{"role": "user", "content": "Name three colours."}], "max_tokens": 5}
 SAY: dict[str, Any] = {"prompt": "The capital of France is", "max_tokens": 5}
 SCORE: dict[str, Any] = {
-    "messages": [*ASK["messages"], {"role": "assistant", "content": "Red, blue and green."}],
+    "messages": [*ASK["messages"], {"role": "assistant", "content": "Red, blue and"}],
     "add_generation_prompt": False,
     "continue_final_message": True,
     "max_tokens": 1,
@@ -46,9 +46,11 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 ANSWERED: dict[str, tuple[str, dict[str, Any]]] = {
     "chat": (CHAT, ASK),
     "chat of the adapter": (CHAT, ASK | {"model": "ADAPTER"}),
-    "chat, two choices": (CHAT, ASK | {"n": 2}),
+    "chat, two choices": (CHAT, ASK | {"n": 2, "temperature": 0.7}),
     "chat, stopped": (CHAT, ASK | {"model": "ADAPTER", "stop": [WORD]}),
     "chat, max_completion_tokens": (CHAT, {"messages": ASK["messages"], "max_completion_tokens": 3}),
+    "chat, longer than there is room": (CHAT, ASK | {"max_tokens": 2_048, "stop": ["e"]}),
+    "completion, longer than there is room": (COMPLETIONS, SAY | {"max_tokens": 2_048, "stop": ["e"]}),
     "chat, content in parts": (
         CHAT,
         ASK | {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]},
@@ -64,7 +66,7 @@ ANSWERED: dict[str, tuple[str, dict[str, Any]]] = {
     "completion of the adapter": (COMPLETIONS, SAY | {"model": "ADAPTER"}),
     "completion of token ids": (COMPLETIONS, SAY | {"prompt": [504, 1141, 282]}),
     "completion of two prompts": (COMPLETIONS, SAY | {"prompt": ["One, two,", "Red, blue,"]}),
-    "completion, two choices": (COMPLETIONS, SAY | {"n": 2}),
+    "completion, two choices": (COMPLETIONS, SAY | {"n": 2, "temperature": 0.7}),
     "completion, log-probabilities": (COMPLETIONS, SAY | {"logprobs": 0}),
     "completion, top log-probabilities": (COMPLETIONS, SAY | {"logprobs": 2}),
     "completion, echoed and scored": (COMPLETIONS, SAY | {"echo": True, "logprobs": 0, "max_tokens": 1}),
@@ -89,9 +91,9 @@ REFUSED: dict[str, tuple[str, Any]] = {
     "chat, prompt too long": (CHAT, ASK | {"messages": [{"role": "user", "content": LONG}]}),
     "chat, prompt too long, streamed": (CHAT, ASK | {"messages": [{"role": "user", "content": LONG}], "stream": True}),
     "chat, prompt too long, no limit": (CHAT, {"messages": [{"role": "user", "content": LONG}]}),
-    "chat, answer too long": (CHAT, ASK | {"max_tokens": 2_048}),
+    "chat, answer too long for any prompt": (CHAT, ASK | {"max_tokens": 2_049}),
+    "completion, answer too long for any prompt": (COMPLETIONS, SAY | {"max_tokens": 2_049}),
     "completion, prompt too long": (COMPLETIONS, SAY | {"prompt": LONG}),
-    "completion, answer too long": (COMPLETIONS, SAY | {"max_tokens": 2_048}),
     "chat, no JSON": (CHAT, b"{no"),
     "chat, a list": (CHAT, []),
     "completion, no JSON": (COMPLETIONS, b""),
@@ -104,6 +106,7 @@ REFUSED: dict[str, tuple[str, Any]] = {
     "chat, temperature below zero": (CHAT, ASK | {"temperature": -1}),
     "chat, temperature of another type": (CHAT, ASK | {"temperature": "hot"}),
     "chat, top_p too high": (CHAT, ASK | {"top_p": 2}),
+    "chat, two choices of one": (CHAT, ASK | {"n": 2}),
     "chat, no choice": (CHAT, ASK | {"n": 0}),
     "chat, fewer tokens than none": (CHAT, ASK | {"max_tokens": -1}),
     "chat, max_tokens of another type": (CHAT, ASK | {"max_tokens": "many"}),

@@ -51,10 +51,45 @@ def test_enough_clean_traffic_is_successful_and_says_what_it_could_not_see():
     assert errors["clustered_bound"] > errors["bound"]  # eight units are not twenty
 
 
+def test_what_was_seen_holds_the_counts_and_bounds_of_the_stage_and_of_each_guard():
+    stable = traffic(380, 150, "stable", bad=3, status="release_error")
+    earlier = [replace(o, at_ms=500) for o in traffic(10, 2, bad=1, status="release_error")]
+    found = analyse(ROLLOUT, earlier + traffic(20, 8, bad=1, status="release_error") + stable, 5_000)
+    assert {key: value for key, value in found.seen.items() if key != "guards"} == {
+        "weight": 5.0,
+        "units": 8,
+        "requests": 20,
+        "observed": 0.0732,  # 30 of 410
+        "bound": 0.1391,
+    }
+    assert guard_of(found, "errors") == {
+        "guard": "errors",
+        "requests": 30,
+        "units": 8,
+        "bad": 2,
+        "bad_units": 1,
+        "bound": 0.1953,
+        # units of 8, 8, 3, 3, 2, 2, 2 and 2 answers; 2 of the first unit's 8 are bad
+        "clustered_bound": pytest.approx(upper_bound(32 / 11 / 4, 64 / 11 + 4 + 6.4), abs=1e-4),
+        "stable_requests": 380,
+        "stable_bad": 3,
+    }
+
+
 @pytest.mark.parametrize(("n", "units", "words"), [(19, 8, "1 more requests"), (40, 7, "1 more units"), (0, 1, "20")])
 def test_too_little_of_the_candidate_is_inconclusive_and_says_how_much_is_missing(n, units, words):
     found = analyse(ROLLOUT, traffic(n, units) + STABLE, 5_000)
     assert found.result == "inconclusive" and words in found.reasons[0]
+
+
+def test_what_is_missing_is_named_both_ways():
+    found = analyse(ROLLOUT, traffic(5, 3) + STABLE, 5_000)
+    assert found.reasons == ("waits for 5 more units and 15 more requests of the candidate",)
+
+
+def test_the_minima_count_what_came_as_the_stage_began():
+    begun = [replace(o, at_ms=1_000) for o in traffic(20, 8)]
+    assert analyse(ROLLOUT, begun + STABLE, 5_000).result == "successful"
 
 
 def test_the_minima_count_the_present_stage_alone():
@@ -64,15 +99,27 @@ def test_the_minima_count_the_present_stage_alone():
 
 def test_minima_of_nothing_pass_at_once():
     free = replace(ROLLOUT, stages=(Stage(100.0, min_units=0, min_requests=0),))
-    assert analyse(free, [], 1_000).result == "successful"
+    found = analyse(free, [], 1_000)
+    assert found.result == "successful" and found.seen["observed"] == 0.0 and "100%" in found.reasons[0]
 
 
 def test_no_traffic_before_the_smoke_test_and_no_measurements():
-    assert analyse(replace(ROLLOUT, stage_started_ms=None), [], 5_000).result == "inconclusive"
-    assert analyse(ROLLOUT, None, 5_000).result == "error"
+    found = analyse(replace(ROLLOUT, stage_started_ms=None), [], 5_000)
+    assert found.result == "inconclusive" and "smoke test" in found.reasons[0]
+    found = analyse(ROLLOUT, None, 5_000)
+    assert found.result == "error" and "cannot be read" in found.reasons[0]
     blind = [replace(o, e2e_ms=None) for o in traffic(20, 8)]
     found = analyse(ROLLOUT, blind + STABLE, 5_000)
-    assert found.result == "error" and "measurements" in found.reasons[0]
+    assert found.result == "error" and "20 of the candidate's 20 answers" in found.reasons[0]
+
+
+def test_half_of_the_measurements_will_do_and_an_answer_that_failed_has_none_to_miss():
+    half = [replace(o, e2e_ms=None) if i < 10 else o for i, o in enumerate(traffic(20, 8))]
+    assert analyse(ROLLOUT, half + STABLE, 5_000).result == "successful"
+    most = [replace(o, e2e_ms=None) if i < 11 else o for i, o in enumerate(traffic(20, 8))]
+    assert analyse(ROLLOUT, most + STABLE, 5_000).result == "error"
+    failing = [replace(o, status="release_error", e2e_ms=None) for o in traffic(20, 8)]
+    assert analyse(ROLLOUT, failing + STABLE, 5_000).result == "failed"
 
 
 def test_the_deadline_makes_it_overdue_and_never_successful():
@@ -102,7 +149,55 @@ def test_a_plainly_bad_candidate_fails_within_its_minimum(name):
     candidate = [replace(o, thumb=o.thumb or "up") for o in traffic(20, 8, bad=16, **FAULTS[name])]
     found = analyse(ROLLOUT, candidate + stable, 5_000)
     assert found.result == "failed"
-    assert found.reasons[0].startswith(f"{name}: 16 of the candidate's 20")
+    beside = "10% allowed" if name in ("first token", "end to end") else "0% of the stable's 380"
+    assert found.reasons == (f"{name}: 16 of the candidate's 20 (81% by unit, 8 units) against {beside}",)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "verdict"),
+    [
+        ("errors", {"status": "release_error"}, True),
+        ("errors", {}, False),
+        ("empty", {"flags": ("empty",)}, True),
+        ("empty", {"flags": ("degenerate", "truncated")}, False),
+        ("degenerate", {"flags": ("degenerate",)}, True),
+        ("degenerate", {"flags": ("empty", "truncated")}, False),
+        ("truncated", {"flags": ("truncated",)}, True),
+        ("truncated", {"flags": ("truncated",), "status": "release_error"}, None),
+        ("first token", {"ttft_ms": 30_000.0, "e2e_ms": 300_000.0}, False),
+        ("first token", {"ttft_ms": 30_000.5}, True),
+        ("first token", {"ttft_ms": 31_000.0, "status": "release_error"}, None),
+        ("first token", {"ttft_ms": None}, None),
+        ("end to end", {"e2e_ms": 180_000.0, "ttft_ms": 180_000.0}, False),
+        ("end to end", {"e2e_ms": 180_000.5}, True),
+        ("end to end", {"e2e_ms": None}, None),
+        ("thumbs down", {"thumb": "down", "status": "release_error"}, True),
+        ("thumbs down", {"thumb": "up"}, False),
+        ("thumbs down", {}, None),
+    ],
+)
+def test_what_each_guard_holds_to_be_bad(name, changes, verdict):
+    (guard,) = (guard for guard in GUARDS if guard.name == name)
+    assert guard.judge(outcome("u", **changes)) is verdict
+
+
+@pytest.mark.parametrize(("name", "fewest"), list(zip(NAMES, [40, 40, 40, 100, 80, 80, 100], strict=True)))
+def test_of_400_users_so_many_must_suffer_before_a_guard_objects(name, fewest):
+    """The margin over a stable release without a fault; the latencies also allow 10% whatever the stable does."""
+    stable = [replace(o, thumb="up") for o in traffic(2_000, 2_000, "stable")]
+
+    def judged(bad):
+        candidate = [replace(o, thumb=o.thumb or "up") for o in traffic(400, 400, bad=bad, **FAULTS[name])]
+        return analyse(ROLLOUT, candidate + stable, 5_000)
+
+    assert judged(fewest - 1).result == "successful"
+    assert judged(fewest).result == "failed"
+
+
+def test_the_reasons_of_all_guards_that_object_are_given():
+    both = {**FAULTS["empty"], **FAULTS["first token"]}
+    found = analyse(ROLLOUT, traffic(20, 8, bad=16, **both) + STABLE, 5_000)
+    assert [reason.split(":")[0] for reason in found.reasons] == ["empty", "first token"]
 
 
 def test_a_third_of_errors_fails_within_the_minimum():
@@ -154,7 +249,12 @@ def test_harm_that_begins_in_a_later_stage_is_not_diluted_by_the_calm_before():
 def test_a_doubtful_candidate_waits_instead_of_widening():
     candidate = [outcome(f"u{i % 10}", status="release_error" if i < 3 else "ok") for i in range(20)]
     found = analyse(ROLLOUT, candidate + STABLE, 5_000)
-    assert found.result == "inconclusive" and "errors" in found.reasons[0]
+    assert found.result == "inconclusive"
+    assert found.reasons == (
+        "errors: 3 of the candidate's 20 (15% by unit, 3 units) against 0% of the stable's 380; too few to be sure",
+    )
+    late = analyse(ROLLOUT, candidate[:19] + STABLE, 1_000 + 3_600_000).reasons
+    assert [reason.split()[0] for reason in late] == ["waits", "errors:", "the"]
 
 
 def test_answers_without_a_thumb_say_nothing_about_thumbs():
@@ -179,6 +279,26 @@ def test_bounds_are_clopper_pearsons():
     assert upper_bound(1, 20) == pytest.approx(0.2161, abs=1e-4)
     assert upper_bound(5, 50) == pytest.approx(0.1985, abs=2e-3)
     assert upper_bound(0, 0) == 1.0 and upper_bound(7, 7) == 1.0
+    assert upper_bound(0, 20, confidence=0.5) == pytest.approx(0.0341, abs=1e-4)
+    assert upper_bound(5, 50, confidence=0.5) == pytest.approx(0.1124, abs=1e-3)  # the median: about (5 + 2/3) / 50.4
+
+
+def test_the_distribution_ends_at_nought_and_one():
+    assert [beta_cdf(x, 2.0, 3.0) for x in (-0.5, 0.0, 1.0, 1.5)] == [0.0, 0.0, 1.0, 1.0]
+    assert tail(0.0, 20.0, 0.0) == 1.0 and tail(1.0, 20.0, 0.0) == 0.0
+
+
+def test_a_tail_of_all_is_that_of_the_last_one_also_where_sums_of_fractions_went_beyond():
+    assert tail(3.0, 3.0, 0.5) == pytest.approx(0.125) == tail(3.0 + 1e-12, 3.0, 0.5)
+
+
+def test_counts_of_nothing_have_no_rate():
+    assert count(GUARDS[0].judge, []).rate == 0.0
+    mixed = [outcome("a", status="release_error"), outcome("a"), outcome("b")]
+    counted = count(GUARDS[0].judge, mixed)
+    assert (counted.requests, counted.units, counted.bad, counted.bad_units) == (3, 2, 1, 1)
+    assert counted.weight == pytest.approx(2.6) and counted.bad_weight == pytest.approx(0.8)
+    assert counted.rate == pytest.approx(0.8 / 2.6)
 
 
 @given(st.integers(1, 60), st.integers(0, 60), st.floats(0.01, 0.99))

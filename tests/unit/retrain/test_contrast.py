@@ -23,6 +23,16 @@ def test_spacing_and_case_make_no_different_answer() -> None:
     assert pairs(held, 4) == ()
 
 
+def test_the_pairs_are_the_ids_choice_in_whatever_order_items_come() -> None:
+    held = items("aabbccddeeffgghhiijjkkllm")
+
+    def named(order: list[Item]) -> set[frozenset[str]]:
+        return {frozenset((order[one].id, order[other].id)) for one, other in pairs(order, 4)}
+
+    assert named(held) == named(held[::-1])
+    assert all(one < other for one, other in pairs(held, 4))
+
+
 def test_one_odd_answer_does_not_carry_everything() -> None:
     chosen = pairs(items("a" * 24 + "b"), 4)
     assert len(chosen) == HUB * 4
@@ -44,6 +54,11 @@ def test_one_item_a_group_fresh_ones_first() -> None:
         Item("aa", "g", "w", True),
     ]
     assert [item.id for item in representatives(held)] == ["aa", "c"]
+
+
+def test_the_value_of_a_pair_is_the_mean_of_both_ways() -> None:
+    value = {(0, 0): -1.0, (0, 2): -2.5, (2, 2): -3.0, (2, 0): -4.0}
+    assert pair_value(lambda question, answer: value[question, answer], (0, 2)) == 1.25
 
 
 def test_beliefs_about_answers_and_questions_cancel() -> None:

@@ -126,3 +126,17 @@ async def test_an_answer_that_is_not_logged_says_so_in_its_id(gateway: Worker) -
     for refused in (by_key, by_token):
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "inference_not_logged")
     assert "metadata" in by_key.json()["error"]["message"] and not gateway.noted.events
+
+
+@pytest.mark.parametrize(("away", "status"), [(False, "release_error"), (True, "unavailable")])
+async def test_an_outage_of_the_engine_is_not_held_against_the_candidate(
+    gateway: Worker, away: bool, status: str
+) -> None:
+    candidate = await gateway.candidate()
+    gateway.engine.silent, gateway.engine.away = candidate.id, away  # away: back while the stable release is waited for
+    gateway.engine.parts = [json.dumps({"choices": [{"message": {"content": "hello"}}]}).encode()]
+    answer = await gateway.chat()
+    assert answer.status_code == 200 and answer.headers["x-thumbwheel-variant"] == "stable"
+    (noted,) = gateway.noted.events
+    assert (noted.assigned, noted.status) == (candidate.id, status)
+    assert noted.served_by != candidate.id

@@ -90,6 +90,27 @@ def test_all_and_nothing() -> None:
     assert free((everybody,)) == ()
 
 
+def test_what_a_candidate_leaves_behind_is_given_out_first() -> None:
+    both = grow((Variant("rel-1", "candidate"), Variant("rel-2", "candidate")), "rel-1", 12.5)
+    _, remaining = grow(both, "rel-2", 25)
+    assert free((remaining,)) == ((0.0, 0.125), (0.375, 1.0))
+    (wider,) = grow((remaining,), "rel-2", 50)
+    assert wider.band == ((0.0, 0.5),)
+
+
+def test_a_gap_that_is_taken_whole_leaves_no_sliver_and_no_overlap() -> None:
+    """0.1 + (0.41 - 0.1) falls short of 0.41, and 0.3 + (0.82 - 0.3) goes beyond 0.82."""
+    for low, high in ((0.1, 0.41), (0.3, 0.82)):
+        others = Variant("rel-1", "candidate", ((0.0, low), (high, 1.0)))
+        _, filled = grow((others, Variant("rel-2", "candidate")), "rel-2", 100 * (high - low))
+        assert filled.band == ((low, high),)
+        assert free((others, filled)) == ()
+
+
+def test_who_is_in_no_band_is_the_stable_releases_by_role_too() -> None:
+    assert assign(channel(), "unit") == Variant("rel-stable", "stable")
+
+
 def test_what_grow_refuses() -> None:
     variants = grow((Variant("rel-1", "candidate"), Variant("rel-2", "candidate")), "rel-1", 60)
     with pytest.raises(ValueError, match="only grows"):
@@ -111,3 +132,7 @@ def test_the_ends_of_a_band_belong_to_one_side() -> None:
 def test_the_hash_is_fixed() -> None:
     """Rollouts outlive a version: a changed hash would move everybody."""
     assert f"{point('salt', 'unit'):.12f}" == "0.962097193963"
+
+
+def test_a_salt_may_be_longer_than_the_hash_takes() -> None:
+    assert point("s" * 64, "unit") == point("s" * 65, "unit") != point("s" * 63, "unit")
