@@ -148,6 +148,7 @@ def assert_nothing_is_lost(service: Service) -> None:
         assert shown.json()["state"] in ("used", "refused", "waiting")
     ledger = service.ledger("support")
     acknowledged = len(set(service.acknowledged))
+    assert all(service.knows(feedback) for feedback in set(service.acknowledged))
     assert acknowledged >= 3 * PEOPLE
     assert acknowledged <= ledger["acknowledged"] <= acknowledged + service.unanswered
     assert ledger["acknowledged"] == ledger["used"] + sum(ledger["refused"].values()) + sum(ledger["waiting"].values())

@@ -135,6 +135,12 @@ class Service:
 
         return self.wait_until(once, f"{method} {path}", timeout_s).json()
 
+    def knows(self, feedback: str) -> bool:
+        """Whether the service tells what became of this feedback."""
+        url = f"{self.endpoint('api')}/v1/feedback/{feedback}"
+        answer = self.http.get(url, headers=self.key("app"))
+        return answer.status_code == 200 and answer.json()["state"] in ("used", "waiting", "refused")
+
     def command(self, *words: str) -> Any:
         """What a command of `thumbwheel` prints with --json."""
         command = [sys.executable, "-m", "thumbwheel", *words, "--home", str(self.home), "--json"]

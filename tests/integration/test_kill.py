@@ -67,7 +67,10 @@ def close_the_loop(service, blows):
     assert view["table"] == [{"release": found["release"], "role": "stable", "weight": 100.0}]
 
     ledger = service.ledger("support")
-    assert ledger["acknowledged"] == len(set(service.acknowledged))
+    acknowledged = set(service.acknowledged)
+    assert all(service.knows(feedback) for feedback in acknowledged)
+    # What was cut off between the disk and the 202 is there at most once; its person asked anew, and said it of that.
+    assert len(acknowledged) <= ledger["acknowledged"] <= len(acknowledged) + service.unanswered
     assert ledger["acknowledged"] == ledger["used"] + sum(ledger["refused"].values()) + sum(ledger["waiting"].values())
     assert ledger["used"] >= CORRECTIONS  # one who was cut off between word and answer said it again
     service.wait_ready()
