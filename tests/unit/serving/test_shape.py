@@ -26,8 +26,8 @@ class Tracebacks(logging.Handler):
 
 
 async def test_an_unforeseen_fault_is_a_500_without_inside_and_one_traceback() -> None:
-    tracebacks = Tracebacks()
-    logging.getLogger("uvicorn.error").addHandler(tracebacks)
+    tracebacks, log = Tracebacks(), logging.getLogger("uvicorn.error")
+    log.addHandler(tracebacks)
     app = FastAPI()
     answer_errors_in_openai_shape(app)
 
@@ -37,6 +37,8 @@ async def test_an_unforeseen_fault_is_a_500_without_inside_and_one_traceback() -
 
     with socket.create_server(("127.0.0.1", 0)) as opened:
         server = listener(app)
+        log.disabled = False
+        log.setLevel(logging.ERROR)
         serving = asyncio.create_task(server.serve([opened]))
         async with httpx.AsyncClient(trust_env=False) as client:
             answer = await client.get(f"http://127.0.0.1:{opened.getsockname()[1]}/broken")
@@ -44,5 +46,5 @@ async def test_an_unforeseen_fault_is_a_500_without_inside_and_one_traceback() -
         await serving
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
-    logging.getLogger("uvicorn.error").removeHandler(tracebacks)
+    log.removeHandler(tracebacks)
     assert len(tracebacks.held) == 1
