@@ -279,7 +279,7 @@ def _reference(guard: Guard, stable: Counts) -> float:
 
 def _exceeds(guard: Guard, ours: Counts, stable: Counts) -> bool:
     usual = stable.rate if guard.relative else guard.tolerated
-    return ours.bad > 0 and ours.rate - usual >= guard.margin
+    return ours.rate - usual >= guard.margin
 
 
 def _odds(guard: Guard, ours: Counts, stable: Counts) -> float:

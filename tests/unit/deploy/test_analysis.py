@@ -70,7 +70,7 @@ def test_what_was_seen_holds_the_counts_and_bounds_of_the_stage_and_of_each_guar
         "bad_units": 1,
         "bound": 0.1953,
         # units of 8, 8, 3, 3, 2, 2, 2 and 2 answers; 2 of the first unit's 8 are bad
-        "clustered_bound": pytest.approx(upper_bound(32 / 11 / 4, 64 / 11 + 4 + 6.4), abs=1e-4),
+        "clustered_bound": round(upper_bound(32 / 11 / 4, 64 / 11 + 4 + 6.4), 4),
         "stable_requests": 380,
         "stable_bad": 3,
     }
@@ -80,6 +80,7 @@ def test_what_was_seen_holds_the_counts_and_bounds_of_the_stage_and_of_each_guar
 def test_too_little_of_the_candidate_is_inconclusive_and_says_how_much_is_missing(n, units, words):
     found = analyse(ROLLOUT, traffic(n, units) + STABLE, 5_000)
     assert found.result == "inconclusive" and words in found.reasons[0]
+    assert found.seen["requests"] == n
 
 
 def test_what_is_missing_is_named_both_ways():
@@ -151,6 +152,7 @@ def test_a_plainly_bad_candidate_fails_within_its_minimum(name):
     assert found.result == "failed"
     beside = "10% allowed" if name in ("first token", "end to end") else "0% of the stable's 380"
     assert found.reasons == (f"{name}: 16 of the candidate's 20 (81% by unit, 8 units) against {beside}",)
+    assert found.seen["requests"] == 20
 
 
 @pytest.mark.parametrize(
@@ -227,6 +229,14 @@ def test_the_stables_own_faults_are_not_held_against_the_candidate():
     assert analyse(ROLLOUT, both, 5_000).result == "successful"
 
 
+def test_a_stable_release_that_was_asked_little_is_no_sure_measure():
+    """Half of forty may be 62% by the bound: sixteen of twenty are no wonder. Beside half of a thousand they are."""
+    candidate = traffic(20, 20, bad=16, flags=("truncated",))
+    for asked, result in ((40, "successful"), (1_000, "inconclusive")):
+        stable = traffic(asked, asked, "stable", bad=asked // 2, flags=("truncated",))
+        assert analyse(ROLLOUT, candidate + stable, 5_000).result == result
+
+
 def test_a_slow_pool_is_the_candidates_affair_even_when_the_stable_is_slow_too():
     both = traffic(20, 8, bad=16, ttft_ms=31_000.0) + traffic(380, 150, "stable", bad=300, ttft_ms=31_000.0)
     assert analyse(ROLLOUT, both, 5_000).result == "failed"
@@ -249,7 +259,7 @@ def test_harm_that_begins_in_a_later_stage_is_not_diluted_by_the_calm_before():
 def test_a_doubtful_candidate_waits_instead_of_widening():
     candidate = [outcome(f"u{i % 10}", status="release_error" if i < 3 else "ok") for i in range(20)]
     found = analyse(ROLLOUT, candidate + STABLE, 5_000)
-    assert found.result == "inconclusive"
+    assert found.result == "inconclusive" and found.seen["requests"] == 20
     assert found.reasons == (
         "errors: 3 of the candidate's 20 (15% by unit, 3 units) against 0% of the stable's 380; too few to be sure",
     )
@@ -278,6 +288,7 @@ def test_bounds_are_clopper_pearsons():
     assert upper_bound(0, 100) == pytest.approx(3 / 100, rel=0.02)  # the rule of three
     assert upper_bound(1, 20) == pytest.approx(0.2161, abs=1e-4)
     assert upper_bound(5, 50) == pytest.approx(0.1985, abs=2e-3)
+    assert upper_bound(0, 1) == pytest.approx(0.95)
     assert upper_bound(0, 0) == 1.0 and upper_bound(7, 7) == 1.0
     assert upper_bound(0, 20, confidence=0.5) == pytest.approx(0.0341, abs=1e-4)
     assert upper_bound(5, 50, confidence=0.5) == pytest.approx(0.1124, abs=1e-3)  # the median: about (5 + 2/3) / 50.4

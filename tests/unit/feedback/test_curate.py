@@ -306,6 +306,14 @@ def test_a_row_as_it_is_written() -> None:
     }
 
 
+def test_bytes_are_canonical() -> None:
+    """Sorted keys, no blanks, UTF-8, a line each: a dataset is named by the sum of its bytes."""
+    made = curate(snapshot([row(n, correction=f"免费退货 {n}") for n in range(3)]))
+    for line in [*made.rows.splitlines(keepends=True), made.card]:
+        text = json.dumps(json.loads(line), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        assert line == text.encode() + b"\n"
+
+
 def test_the_card_counts_everything() -> None:
     rows = [row(1), row(2, correction="?"), row(3, correction=None), row(4, **said("complaint 1", correction="No."))]
     rows += [row(n) for n in range(5, 8)]

@@ -145,6 +145,7 @@ AT_ZERO = general(difference=Interval(-0.05, -0.1, 0.0, 544))
         ({"contrast": Interval(0.85, 0.65, 0.95, 24)}, "contrast", INSUFFICIENT, 0.85, 0.65, 0.65, "; about 1 more"),
         ({"contrast": Interval(0.6, 0.4, 0.8, 24)}, "contrast", INSUFFICIENT, 0.6, 0.4, 0.65, "65% of pairs: in 60%"),
         ({}, "told_apart", PASS, 0.05, -0.08, 0.0, "+5 points [-8, +20] over"),
+        ({"contrast_change": Interval(0.9, 0.6, 0.99, 29)}, "told_apart", PASS, 0.9, 0.6, 0.0, "+90 points [+60, +99]"),
         ({"contrast_change": None}, "told_apart", PASS, None, None, 0.0, "no pairs"),
         ({"contrast_change": Interval(-0.2, -0.36, -0.01, 29)}, "told_apart", FAIL, -0.2, -0.01, 0.0, "[-36, -1]"),
         ({"contrast_change": Interval(-0.2, -0.36, 0.0, 29)}, "told_apart", PASS, -0.2, -0.36, 0.0, "-20 points"),
@@ -190,6 +191,11 @@ def test_each_check_says_what_it_measured_by_which_bound_and_what_was_asked(
     found = (check.status, check.measured, check.bound, check.threshold)
     assert found == (status, measured, bound, threshold)
     assert figures in check.reason
+
+
+def test_forgetting_is_given_in_points() -> None:
+    (reason,) = gate(evidence(general=general(difference=Interval(-0.2, -0.3, -0.1, 544))), THRESHOLDS).reasons
+    assert reason.endswith(": -20.0 points [-30.0, -10.0], allowed -7")
 
 
 @pytest.mark.parametrize("contrast_", [Interval(0.65, 0.4, 0.8, 24), Interval(1.0, -math.inf, math.inf, 1)])
