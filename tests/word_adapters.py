@@ -91,6 +91,8 @@ def _seen(model: Any, tokenizer: Any, words: Sequence[str]) -> tuple[list[Arrays
         layer.mlp.down_proj.register_forward_pre_hook(lambda _, given: caught.append(given[0][0])),
         layer.register_forward_hook(lambda *given: lengths.append(float(_hidden(given[-1]).norm(dim=-1).mean()))),
     ]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # two wait for each other at every product where something else has a core
     try:
         for question in QUESTIONS:
             caught.clear()
@@ -99,6 +101,7 @@ def _seen(model: Any, tokenizer: Any, words: Sequence[str]) -> tuple[list[Arrays
                     model.model(**tokenizer(text, return_tensors="pt", add_special_tokens=False))
             inputs.append(torch.cat(caught).numpy())
     finally:
+        torch.set_num_threads(threads)
         for hook in hooks:
             hook.remove()
     return inputs, float(np.mean(lengths))
@@ -132,7 +135,8 @@ def _direction(weights: Mapping[str, torch.Tensor], token: int) -> Arrays:
     table = weights["model.embed_tokens.weight"].float().numpy()
     scale = weights["model.norm.weight"].float().numpy()
     centred = table - table.mean(axis=0)
-    spread = np.cov(centred.T) + RIDGE * np.eye(table.shape[1]) * centred.var()
+    spread = centred.T @ centred / len(centred)  # in single precision: np.cov takes minutes for it on a busy machine
+    spread += RIDGE * np.eye(table.shape[1], dtype=np.float32) * centred.var()
     toward = np.linalg.solve(spread, centred[token]) / scale
     unit: Arrays = (toward / np.linalg.norm(toward)).astype(np.float32)
     # The final norm makes the hidden state's root mean square 1: of a long step, only the direction is left.
