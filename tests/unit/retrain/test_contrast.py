@@ -33,6 +33,10 @@ def test_the_pairs_are_the_ids_choice_in_whatever_order_items_come() -> None:
     assert all(one < other for one, other in pairs(held, 4))
 
 
+def test_nobody_is_asked_for_more_partners_than_wanted_while_there_are_others() -> None:
+    assert np.bincount(np.array(pairs(items("abcdefgh"), 1)).ravel()).tolist() == [1] * 8
+
+
 def test_one_odd_answer_does_not_carry_everything() -> None:
     chosen = pairs(items("a" * 24 + "b"), 4)
     assert len(chosen) == HUB * 4
