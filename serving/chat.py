@@ -148,6 +148,8 @@ class Chat:
 
     async def _answer(self, exchange: Exchange) -> None:
         """Answer, and log how it went."""
+        if exchange.channel.policies.log != "off":
+            self._parts.inference_log.expect(exchange.id)
         status = None
         try:
             status = await self._answer_by_release(exchange)

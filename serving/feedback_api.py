@@ -1,8 +1,8 @@
 """The application's listener beside chat: feedback, the list of models, and whether the service is ready.
 
 Feedback is checked by what its inference id says of itself, so it is taken before its inference has reached the
-store, and it is on disk before the 202. It knows nothing of what becomes of it: the consumer and curation decide
-that.
+store, and it is on disk before the 202, after its inference where this worker holds that in memory. It knows nothing
+of what becomes of it: the consumer and curation decide that.
 """
 
 from __future__ import annotations
@@ -148,6 +148,7 @@ def api(parts: Parts) -> FastAPI:
             tags=list(said.tags),
             metrics=dict(said.metrics),
         )
+        await parts.inference_log.settled(event.inference)
         await parts.feedback_log.append(event)
         return JSONResponse({"id": event.id, "state": WAITING}, 202)
 

@@ -5,10 +5,14 @@ bounded in size, and from there into the log when it is back, oldest first; what
 dropped and counted.
 A record may be written twice where a process is killed while its spool drains; its id makes that harmless. Spools
 that a killed worker left behind are adopted by the next one to start.
+
+An inference that is only in memory dies with its worker. Feedback on it, which is durable, would then wait for it for
+ever; so a worker takes feedback on an answer of its own only when the answer is written (`settled`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import logging
 import os
@@ -31,6 +35,7 @@ log = logging.getLogger(__name__)
 BATCH = 512
 RETRY_S = 0.5
 TICK_S = 0.25
+SETTLE_S, SETTLE_POLL_S = 2.0, 0.005
 
 
 class InferenceLog:
@@ -40,6 +45,7 @@ class InferenceLog:
         self._open_log = open_log
         self._log: EventLog | None = None
         self._queue: queue.Queue[tuple[InferenceEvent, bool]] = queue.Queue(most_queued)
+        self._unwritten: set[str] = set()
         self._spool = _Spool(spool, spool_bytes)
         self._stop = threading.Event()
         self._retry_at = 0.0
@@ -50,12 +56,28 @@ class InferenceLog:
         """Begin to write."""
         self._thread.start()
 
+    def expect(self, inference: str) -> None:
+        """An answer with this id has begun; `put` follows, though its client may have all of it before that."""
+        self._unwritten.add(inference)
+
     def put(self, event: InferenceEvent, *, keep_text: bool) -> None:
         """Take an inference; never blocks. Without `keep_text` its answer is looked at for faults and not written."""
+        self._unwritten.add(event.id)
         try:
             self._queue.put_nowait((event, keep_text))
         except queue.Full:
             self.dropped += 1
+            self._unwritten.discard(event.id)
+
+    async def settled(self, inference: str) -> None:
+        """Return once this worker no longer holds the inference in memory alone; after SETTLE_S in any case.
+
+        At once where it is another worker's, or of before. A client that speaks in the middle of a long answer, or a
+        disk that hangs, is not waited for any longer: what was said is worth more than what it was said of.
+        """
+        deadline = time.monotonic() + SETTLE_S
+        while inference in self._unwritten and time.monotonic() < deadline:
+            await asyncio.sleep(SETTLE_POLL_S)
 
     @property
     def queued(self) -> int:
@@ -80,6 +102,7 @@ class InferenceLog:
             except Exception:  # the thread's outermost loop: without it every later inference would be lost
                 log.exception("inferences could not be written")
                 self.dropped += len(batch)
+            self._unwritten.difference_update(event.id for event, _ in batch)
             if self._spool.size and time.monotonic() >= self._retry_at:
                 try:
                     self._drain()

@@ -70,13 +70,22 @@ class ScriptedEngine:
 
 @dataclass
 class Noted:
-    """An inference log that keeps what it is given."""
+    """An inference log that keeps what it is given; it has written it once `slow` is empty of its id."""
 
     events: list[InferenceEvent] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+    slow: set[str] = field(default_factory=set)
+
+    def expect(self, inference: str) -> None:
+        self.expected.append(inference)
 
     def put(self, event: InferenceEvent, *, keep_text: bool) -> None:
         del keep_text
         self.events.append(event)
+
+    async def settled(self, inference: str) -> None:
+        while inference in self.slow:
+            await asyncio.sleep(0.01)
 
 
 @dataclass

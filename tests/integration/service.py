@@ -347,3 +347,4 @@ def started(service: Service) -> Iterator[None]:
             except subprocess.TimeoutExpired:
                 service.process.kill()
                 service.process.wait()
+        service.http.close()

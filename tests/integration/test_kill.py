@@ -72,7 +72,8 @@ def close_the_loop(service, blows):
     # What was cut off between the disk and the 202 is there at most once; its person asked anew, and said it of that.
     assert len(acknowledged) <= ledger["acknowledged"] <= len(acknowledged) + service.unanswered
     assert ledger["acknowledged"] == ledger["used"] + sum(ledger["refused"].values()) + sum(ledger["waiting"].values())
-    assert ledger["used"] >= CORRECTIONS  # one who was cut off between word and answer said it again
+    # One who was cut off between word and answer said it again; and no inference died that feedback was taken on.
+    assert ledger["used"] >= CORRECTIONS, ledger
     service.wait_ready()
     answer = service.wait_until(lambda: service.ask("support", "The colour ran.", "last"), "an answer")
     assert answer["release"] == found["release"] and answer["text"].startswith("CASE quality.")

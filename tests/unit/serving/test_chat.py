@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.gateway_worker import CHANNEL, Worker, worker
+from thumbwheel import events
 
 FAULT = ZeroDivisionError("in /secret/place.py")
 
@@ -126,6 +128,19 @@ async def test_an_answer_that_is_not_logged_says_so_in_its_id(gateway: Worker) -
     for refused in (by_key, by_token):
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "inference_not_logged")
     assert "metadata" in by_key.json()["error"]["message"] and not gateway.noted.events
+
+
+async def test_feedback_is_taken_once_its_inference_has_left_the_workers_memory(gateway: Worker) -> None:
+    gateway.engine.parts = [json.dumps({"choices": [{"message": {"content": "Hi"}}]}).encode()]
+    inference = (await gateway.chat()).json()["id"]
+    assert gateway.noted.expected == [inference]
+    gateway.noted.slow.add(inference)
+    said = asyncio.create_task(gateway.api.post("/v1/feedback", json={"inference_id": inference, "thumb": "up"}))
+    await asyncio.sleep(0.3)
+    assert not said.done() and gateway.gateway.parts.read_log().ends()[events.FEEDBACK] == {0: 0}
+    gateway.noted.slow.clear()
+    assert (await said).status_code == 202
+    assert gateway.gateway.parts.read_log().ends()[events.FEEDBACK] == {0: 1}
 
 
 @pytest.mark.parametrize(("away", "status"), [(False, "release_error"), (True, "unavailable")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -129,6 +130,49 @@ def test_what_fits_nowhere_is_counted(tmp_path: Path) -> None:
     held = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert len(held) <= 2_000
     assert writer.dropped == 100 - held.count(b"\n") > 0
+
+
+async def test_feedback_waits_until_its_inference_has_left_the_memory(tmp_path: Path) -> None:
+    log = Log()
+    log.gate.clear()
+    writer = started(log, tmp_path)
+    writer.expect("chatcmpl-0000")
+    waiting = asyncio.create_task(writer.settled("chatcmpl-0000"))
+    await asyncio.wait_for(writer.settled("chatcmpl-9999"), 1)  # another worker's, or one of before
+    writer.put(event(0), keep_text=True)
+    await asyncio.sleep(0.3)  # the thread has it in hand by now, and the log has not
+    assert not waiting.done() and log.ids == []
+    log.gate.set()
+    await asyncio.wait_for(waiting, 5)
+    assert log.ids == ["chatcmpl-0000"]
+    writer.close()
+
+
+async def test_an_inference_that_is_spooled_or_dropped_is_not_waited_for(tmp_path: Path) -> None:
+    log = Log()
+    log.away = True
+    writer = started(log, tmp_path)
+    writer.put(event(0), keep_text=True)
+    await asyncio.wait_for(writer.settled("chatcmpl-0000"), 1)
+    assert writer.spooled > 0
+    writer.close()
+
+    stuck = Log()
+    stuck.gate.clear()
+    writer = started(stuck, tmp_path / "beside", queue=1)
+    for number in range(4):
+        writer.put(event(number), keep_text=True)
+    assert writer.dropped > 0
+    await asyncio.wait_for(writer.settled("chatcmpl-0003"), 1)
+    stuck.gate.set()
+    writer.close()
+
+
+async def test_feedback_in_the_middle_of_a_long_answer_is_taken_after_a_while(tmp_path: Path) -> None:
+    writer = started(Log(), tmp_path)
+    writer.expect("chatcmpl-0000")
+    await asyncio.wait_for(writer.settled("chatcmpl-0000"), 5)
+    writer.close()
 
 
 def test_a_full_queue_drops_and_never_blocks(tmp_path: Path) -> None:
