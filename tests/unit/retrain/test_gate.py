@@ -119,6 +119,7 @@ NATS = "+0.010 [-0.020, +0.040] nats a token, allowed -0.1"
 KEPT, DOUBTED, FORGOTTEN = Interval(0.01, -0.02, 0.04, 80), Interval(0.0, -0.2, 0.1, 80), Interval(-0.3, -0.4, -0.2, 80)
 AT_ALLOWANCE = general(difference=Interval(-0.03, -0.07, 0.01, 544))
 AT_ZERO = general(difference=Interval(-0.05, -0.1, 0.0, 544))
+NOT_COMPARED = "no two test questions with different accepted answers, one of them new, could be compared"
 
 
 @pytest.mark.parametrize(
@@ -191,6 +192,22 @@ def test_each_check_says_what_it_measured_by_which_bound_and_what_was_asked(
     found = (check.status, check.measured, check.bound, check.threshold)
     assert found == (status, measured, bound, threshold)
     assert figures in check.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "words"),
+    [
+        ({}, "finite", "every log-probability is a number"),
+        ({"contrast": None}, "contrast", NOT_COMPARED),
+        ({"contrast_change": None}, "told_apart", "no pairs to compare with the incumbent's"),
+        ({}, "lost_cases", "no cases were corrected before"),
+        ({"general": general(leaks=None)}, "leaks", "the taught form has no mark of its own to look for"),
+        ({"answers": 0}, "answers", "no answers to test questions were measured"),
+    ],
+)  # fmt: skip
+def test_a_check_without_figures_says_just_why(changes: dict[str, object], name: str, words: str) -> None:
+    (check,) = (check for check in gate(evidence(**changes), THRESHOLDS).checks if check.name == name)
+    assert check.reason == words
 
 
 def test_forgetting_is_given_in_points() -> None:
