@@ -34,7 +34,7 @@ from thumbwheel.clock import Clock, system_clock
 from thumbwheel.errors import LostRace, NotFound, StoreUnavailable
 from thumbwheel.eventlog import EventLog
 from thumbwheel.eventlog.sqlite import SqliteEventLog
-from thumbwheel.home import Home, clear_emergency, prepare, read_emergency
+from thumbwheel.home import EVERY_CHANNEL, Home, clear_emergency, prepare, read_emergency
 from thumbwheel.records import ROLLOUT_ACTIVE, Channel, Release, Rollout
 from thumbwheel.settings import Settings
 from thumbwheel.stopping import stop_on_signals
@@ -111,16 +111,21 @@ def _obey_emergencies(me: Controller, now_ms: int) -> None:
     """Make each stop by file an audited abort; it leaves the file when every gateway has read the store's word."""
     for name, entry in read_emergency(me.home).items():
         with me.store.write() as tx:
-            channel = release_rows.find_channel(tx, name)
-            rollout = None if channel is None else _rollout_of(tx, channel)
-            who = str(entry.get("who", "unknown"))
-            if rollout is not None and rollout.state in ROLLOUT_ACTIVE:
-                fleet_rows.record(tx, now_ms, who, "emergency_stop", name, None, dict(entry))
-                rollouts.abort(tx, rollout, now_ms, who, reason="emergency stop by a person")
-                log_lines.warning("emergency stop of %s by %s: rollout %s aborted", name, who, rollout.id)
+            known = release_rows.all_channels(tx)
+            for channel in known if name == EVERY_CHANNEL else [found for found in known if found.name == name]:
+                _abort_by_hand(tx, channel, entry, now_ms)
             late = fleet_rows.laggards(tx, generation(tx), now_ms)
         if not late:
             clear_emergency(me.home, name)
+
+
+def _abort_by_hand(tx: Connection, channel: Channel, entry: Mapping[str, object], now_ms: int) -> None:
+    rollout = _rollout_of(tx, channel)
+    if rollout is not None and rollout.state in ROLLOUT_ACTIVE:
+        who = str(entry.get("who", "unknown"))
+        fleet_rows.record(tx, now_ms, who, "emergency_stop", channel.name, None, dict(entry))
+        rollouts.abort(tx, rollout, now_ms, who, reason="emergency stop by a person")
+        log_lines.warning("emergency stop of %s by %s: rollout %s aborted", channel.name, who, rollout.id)
 
 
 def _rollout_of(tx: Connection, channel: Channel) -> Rollout | None:

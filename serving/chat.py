@@ -119,7 +119,7 @@ class Chat:
                 param="model",
                 code="model_not_found",
             )
-        stopped = channel.name in now.stopped
+        stopped = now.is_stopped(channel.name)
         variant = Variant(channel.stable, "stable") if stopped else assign(channel, asking.unit)
         at_ms = parts.clock()
         logged = channel.policies.log != "off"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from thumbwheel.clock import Clock
 from thumbwheel.errors import StoreUnavailable
-from thumbwheel.home import Home, read_emergency
+from thumbwheel.home import EVERY_CHANNEL, Home, read_emergency
 from thumbwheel.records import Channel, Engine, Key, Release
 from thumbwheel.store import fleet_rows, release_rows
 from thumbwheel.store.connection import Store, generation
@@ -33,7 +33,11 @@ class Snapshot:
     releases: Mapping[str, Release] = field(default_factory=dict)
     engines: tuple[Engine, ...] = ()
     keys: Mapping[str, Key] = field(default_factory=dict)  # by hash
-    stopped: frozenset[str] = frozenset()  # channels under an emergency stop
+    stopped: frozenset[str] = frozenset()  # what the emergency file names
+
+    def is_stopped(self, channel: str) -> bool:
+        """Whether an emergency stop keeps the channel's candidates from answering."""
+        return channel in self.stopped or EVERY_CHANNEL in self.stopped
 
 
 def read_snapshot(store: Store, stopped: frozenset[str]) -> Snapshot:
@@ -97,7 +101,7 @@ class Watch:
     def _read(self, before: Snapshot) -> tuple[Snapshot, bool]:
         try:
             stopped = frozenset(read_emergency(self._home))
-        except (OSError, StoreUnavailable) as error:
+        except OSError as error:
             log.error("the emergency file cannot be read: %s", error)
             stopped = before.stopped
         try:

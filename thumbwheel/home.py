@@ -11,6 +11,7 @@ from pathlib import Path
 from thumbwheel.errors import SettingsError, StoreUnavailable
 
 ROOM_BYTES = 64 * 1024
+EVERY_CHANNEL = "*"  # no channel's name, which has letters, digits and few signs
 KEY_PREFIX = {"app": "tw-app-", "admin": "tw-admin-"}
 
 
@@ -145,7 +146,7 @@ def emergency_stop(home: Home, channel: str, who: str, now_ms: int) -> None:
     store is back, and takes it out. Raises StoreUnavailable where not even this can be written.
     """
     entries: dict[str, dict[str, object]] = {}
-    with contextlib.suppress(StoreUnavailable):  # the lever works whatever was there before
+    with contextlib.suppress(OSError):  # the lever works whatever was there before
         entries = read_emergency(home)
     text = json.dumps({**entries, channel: {"who": who, "at_ms": now_ms}}) + "\n"
     try:
@@ -159,15 +160,18 @@ def emergency_stop(home: Home, channel: str, who: str, now_ms: int) -> None:
 
 
 def read_emergency(home: Home) -> dict[str, dict[str, object]]:
-    """The channels under an emergency stop, with who asked and when. Raises StoreUnavailable where it is damaged."""
+    """The channels under an emergency stop, with who asked and when; EVERY_CHANNEL is one that stands for all.
+
+    A damaged file, which only a hand can have made, stops every channel's candidates: it may have named any of them.
+    """
     try:
-        entries = json.loads(home.emergency.read_text())
+        entries = json.loads(home.emergency.read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except (ValueError, RecursionError):
         entries = None
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-        raise StoreUnavailable(f"{home.emergency} is damaged; remove it, or write {{}} into it")
+        return {EVERY_CHANNEL: {"who": "a damaged emergency.json", "at_ms": None}}
     return entries
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from thumbwheel import rollouts
 from thumbwheel.cli import parser, settings_from
 from thumbwheel.clock import system_clock
-from thumbwheel.home import Home, read_emergency
+from thumbwheel.home import EVERY_CHANNEL, Home, read_emergency
 from thumbwheel.records import ROLLOUT_ACTIVE, RUN_BUSY, Channel
 from thumbwheel.store import data_rows, fleet_rows, release_rows
 from thumbwheel.store.connection import open_store
@@ -78,7 +78,8 @@ def render(found: dict[str, Any]) -> str:
     for engine in found["engines"]:
         lines.append(f"engine   {engine['id']}  {engine['kind']}  {engine['state']}")
     for name in found["emergency"]:
-        lines.append(f"STOPPED  {name} answers by its stable release alone (emergency stop)")
+        who = "every channel" if name == EVERY_CHANNEL else name
+        lines.append(f"STOPPED  {who} answers by its stable release alone (emergency stop)")
     for channel in found["channels"]:
         lines += ["", *_render_channel(channel)]
     if not found["channels"]:

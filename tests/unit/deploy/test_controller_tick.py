@@ -556,3 +556,15 @@ def test_an_emergency_stop_of_an_unknown_channel_is_taken_out(world):
     emergency_stop(world.home, "nobody", "a person", world.now)
     turn(world)
     assert read_emergency(world.home) == {}
+
+
+def test_a_damaged_emergency_file_stops_every_channel_and_mends_itself(world):
+    name = started(world)
+    world.home.emergency.write_text("{")
+    turn(world)
+    assert rollout(world).state == "aborted" and release_of(world, name).state == "retired"
+    turn(world)
+    assert read_emergency(world.home) == {} and not world.home.emergency.exists()
+    with world.store.read() as tx:
+        (row,) = fleet_rows.audit_of(tx, "support")[1:]
+    assert row["who"] == "a damaged emergency.json"

@@ -143,6 +143,18 @@ async def test_feedback_is_taken_once_its_inference_has_left_the_workers_memory(
     assert gateway.gateway.parts.read_log().ends()[events.FEEDBACK] == {0: 1}
 
 
+@pytest.mark.parametrize(
+    ("written", "role"),
+    [(f'{{"{CHANNEL}": {{}}}}', "stable"), ("{", "stable"), ('{"another": {}}', "candidate")],
+)
+async def test_an_emergency_stop_keeps_the_candidate_from_answering(gateway: Worker, written: str, role: str) -> None:
+    await gateway.candidate()
+    gateway.gateway.parts.home.emergency.write_text(written)
+    await gateway.gateway.parts.watch.refresh()
+    gateway.engine.parts = [json.dumps({"choices": [{"message": {"content": "hello"}}]}).encode()]
+    assert (await gateway.chat()).headers["x-thumbwheel-variant"] == role
+
+
 @pytest.mark.parametrize(("away", "status"), [(False, "release_error"), (True, "unavailable")])
 async def test_an_outage_of_the_engine_is_not_held_against_the_candidate(
     gateway: Worker, away: bool, status: str
