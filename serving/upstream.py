@@ -26,6 +26,7 @@ CONNECT_S = 2.0
 MAX_LINE = 16 * 1024 * 1024  # one event of a stream
 MAX_ERROR_CHARS = 1_000
 CONTEXT_LENGTH = "maximum context length"
+MORE_THAN_FITS = re.compile(r"(max_(?:completion_)?tokens)=(\d+) cannot be greater than max_model_len=(\d+)")
 TOOL_FLAGS = ("--tool-call-parser", "--enable-auto-tool-choice")
 NO_TOOLS = 'The model of this channel calls no tools. Leave `tools` out, or send `tool_choice: "none"`.'
 SERVER_FLAG = re.compile(r"(?<!\S)[`(']*--[a-z]+(-[a-z]+)+")
@@ -129,7 +130,10 @@ def sort_error(status: int, raw: bytes, target: Target) -> EngineError:
     if message == f"LoRA adapter '{target.name}' was found but could not be loaded.":
         return ReleaseFailed(message, status=status)
     shown = message.replace(target.name, target.release.channel) if target.release.served_name else message
-    code = "context_length_exceeded" if CONTEXT_LENGTH in message else payload.get("code")
+    more = MORE_THAN_FITS.match(message)
+    if more is not None:  # in words that do not speak of the engine's settings
+        shown = f"`{more[1]}` of {more[2]} is more than this model's maximum context length of {more[3]} tokens."
+    code = "context_length_exceeded" if CONTEXT_LENGTH in shown else payload.get("code")
     param = payload.get("param")
     if any(flag in message for flag in TOOL_FLAGS):
         shown, code, param = NO_TOOLS, "unsupported_field", "tools"

@@ -218,6 +218,10 @@ def test_models(service: Service) -> None:
 def test_context_length_is_the_clients_and_passes_through(service: Service) -> None:
     response = service.chat("word " * 3000, user="long")
     assert (response.status_code, error_of(response)["code"]) == (400, "context_length_exceeded")
+    much = service.chat("word", user="much", max_tokens=100_000)
+    assert (much.status_code, error_of(much)["code"], error_of(much)["param"]) == (
+        400, "context_length_exceeded", "max_tokens",
+    )  # fmt: skip
     logged = until(lambda: next((e for e in service.inferences() if e.unit == "long"), None))
     assert logged.status == "client_error"
 

@@ -42,6 +42,13 @@ def test_the_clients() -> None:
     long = sort_error(400, error("This model's maximum context length is 10 tokens.", param="input_tokens"), TARGET)
     assert isinstance(long, ClientRejected)
     assert long.payload["code"] == "context_length_exceeded" and long.payload["param"] == "input_tokens"
+    asked = "max_tokens=99 cannot be greater than max_model_len=10. Please request fewer output tokens."
+    much = sort_error(400, error(asked, param="max_tokens"), TARGET)
+    assert isinstance(much, ClientRejected)
+    assert much.payload["code"] == "context_length_exceeded" and much.payload["param"] == "max_tokens"
+    assert (
+        much.payload["message"] == "`max_tokens` of 99 is more than this model's maximum context length of 10 tokens."
+    )
     number = sort_error(400, error("bad"), TARGET)
     assert isinstance(number, ClientRejected) and number.payload["code"] is None, "vLLM's code is a number"
     unsupported = sort_error(501, error("beam search", 501), TARGET)
