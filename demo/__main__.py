@@ -21,8 +21,8 @@ from demo.client import Client, DemoError
 from demo.desk import Desk
 from demo.journal import Journal, Screen
 from demo.measure import load_general
-from demo.play import CHANNEL, LAST_CYCLE, Stage, make_report, play, write_report
-from demo.report import table
+from demo.play import LAST_CYCLE, Scene, play
+from demo.report import make_report, table, write_report
 from demo.service import Service
 
 NOT_CLOSED, TROUBLE, INTERRUPTED = 1, 2, 130
@@ -59,12 +59,12 @@ async def perform(service: Service, cycles: int, stay: bool, screen: Screen) -> 
         try:
             journal.tally = client.tally
             desk = Desk(client, home / "demo-acknowledged.txt")
-            stage = Stage(client, desk, journal, screen, service, desk_data, general)
-            code = await _play(stage, cycles)
+            scene = Scene(client, desk, journal, screen, service, desk_data, general)
+            code = await _play(scene, cycles)
             if stay:
                 await _stay(client, service, screen)
         finally:
-            await client.__aexit__()
+            await client.close()
         return code
     finally:
         if memory is not None:
@@ -75,17 +75,17 @@ async def perform(service: Service, cycles: int, stay: bool, screen: Screen) -> 
                 screen.line(f"it did not stop cleanly; see {service.logs}")
 
 
-async def _play(stage: Stage, cycles: int) -> int:
-    service = stage.service
+async def _play(scene: Scene, cycles: int) -> int:
+    service = scene.service
     trouble = None
     try:
-        await play(stage, cycles)
+        await play(scene, cycles)
     except DemoError as error:
         trouble = error
-    report = make_report(stage.journal, cycles, service.memory if service.child is not None else None)
+    report = make_report(scene.journal, cycles, service.memory if service.child is not None else None)
     for line in table(report):
-        stage.screen.line(line)
-    stage.screen.line(f"  All figures: {write_report(service.home, report)}")
+        scene.screen.line(line)
+    scene.screen.line(f"  All figures: {write_report(service.home, report)}")
     if trouble is not None:
         raise trouble
     return 0 if report["closed"] else NOT_CLOSED
@@ -93,7 +93,7 @@ async def _play(stage: Stage, cycles: int) -> int:
 
 async def _stay(client: Client, service: Service, screen: Screen) -> None:
     body = (
-        f'{{"model": "{CHANNEL}", "messages": [{{"role": "system", "content": "{helpdesk.SYSTEM_PROMPT}"}}, '
+        f'{{"model": "{helpdesk.CHANNEL}", "messages": [{{"role": "system", "content": "{helpdesk.SYSTEM_PROMPT}"}}, '
         f'{{"role": "user", "content": "{EXAMPLE}"}}]}}'
     )
     key = shlex.quote(str(service.home / "keys" / "app.key"))

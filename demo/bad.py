@@ -41,7 +41,7 @@ class Stop:
         return {"candidate": self.candidate, "by": self.by, "release": self.release}
 
 
-class Bench:
+class Workshop:
     """Where bad candidates are made: a copy of the promoted adapter, the service's command line and its admin API."""
 
     def __init__(self, client: Client, home: Path, channel: str, command: Sequence[str]) -> None:

@@ -85,17 +85,19 @@ def find(home: Path) -> Address:
 
 
 class Client:
-    """Connections to one service. Use it as an asynchronous context manager."""
+    """Connections to one service. `open` it first; who opened it closes it."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.tally = Tally()
 
-    async def __aenter__(self) -> Client:
+    async def open(self) -> Client:
+        """Make room for connections, and return it."""
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS), trust_env=False)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def close(self) -> None:
+        """End all connections."""
         await self._session.close()
 
     async def alive(self) -> bool:

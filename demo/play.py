@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from demo import bad
@@ -23,24 +20,22 @@ from demo.cycle import (
     watch_rollout,
 )
 from demo.desk import Desk, plan_visits, shuffle_corrections
-from demo.helpdesk import FORM, HelpDesk
+from demo.helpdesk import CHANNEL, FORM, HelpDesk
 from demo.journal import Journal, Progress, Screen
 from demo.measure import GeneralPrompt
-from demo.report import UNITS, closed, cycle_report, say_gain, say_stop
-from demo.service import Memory, Service
+from demo.report import say_gain, say_stop
+from demo.service import Service
 
-CHANNEL = "support"
 LAST_CYCLE = 2
 POLICIES = {
     "scorers": [{"kind": "regex", "pattern": FORM.pattern}, {"kind": "label", "pattern": FORM.pattern}],
     "stages": STAGES,
 }
-REPORT = "demo-report.json"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What every scene of the play works with."""
+class Scene:
+    """What every step of the play works with."""
 
     client: Client
     desk: Desk
@@ -51,66 +46,66 @@ class Stage:
     general: tuple[GeneralPrompt, ...]
 
 
-async def play(stage: Stage, cycles: int) -> None:
+async def play(scene: Scene, cycles: int) -> None:
     """Everything that the journal does not hold yet. Stops early where a cycle ended without a promotion."""
-    await _open_channel(stage)
-    await _measure_base(stage)
+    await _open_channel(scene)
+    await _measure_base(scene)
     for number in range(1, cycles + 1):
-        if not await _cycle(stage, number):
+        if not await _cycle(scene, number):
             break
         if number == 1:
-            await _bad_candidates(stage)
-    stage.screen.line()
-    await stage.journal.play(
-        "end/ledger", "the books", lambda progress: _ledgers(stage, progress), _say_ledgers, again=True
+            await _bad_candidates(scene)
+    scene.screen.line()
+    await scene.journal.play(
+        "end/ledger", "the books", lambda progress: _ledgers(scene, progress), _say_ledgers, again=True
     )
 
 
-async def _open_channel(stage: Stage) -> None:
-    questions = hashlib.sha256(repr((stage.helpdesk, stage.general)).encode()).hexdigest()
+async def _open_channel(scene: Scene) -> None:
+    questions = hashlib.sha256(repr((scene.helpdesk, scene.general)).encode()).hexdigest()
 
     async def work(_: Progress) -> dict[str, Any]:
-        earlier = stage.journal.result("channel")
+        earlier = scene.journal.result("channel")
         if earlier is not None and earlier["questions"] != questions:
             raise DemoError(
                 "the play in this data directory was begun with other questions than this version asks, and figures of "
                 "both cannot be compared. Give the demo a directory of its own: --home DIR"
             )
-        channel = await stage.client.demand("PUT", f"/channels/{CHANNEL}", POLICIES)
-        release = await stage.client.demand("GET", f"/releases/{channel['stable']}")
-        if release.get("adapter") and stage.journal.result("base/desk") is None:
+        channel = await scene.client.demand("PUT", f"/channels/{CHANNEL}", POLICIES)
+        release = await scene.client.demand("GET", f"/releases/{channel['stable']}")
+        if release.get("adapter") and scene.journal.result("base/desk") is None:
             raise DemoError(
                 f"the channel `{CHANNEL}` of this data directory answers with a learnt release already, and what the "
                 "base answered is not on record. Give the demo a directory of its own: --home DIR"
             )
         return {"channel": CHANNEL, "stable": channel["stable"], "questions": questions}
 
-    await stage.journal.play(
+    await scene.journal.play(
         "channel", "the channel `support`", work, lambda r: f"stable release {r['stable']}", again=True
     )
 
 
-async def _measure_base(stage: Stage) -> None:
-    client, journal = stage.client, stage.journal
+async def _measure_base(scene: Scene) -> None:
+    client, journal = scene.client, scene.journal
     await journal.play(
         "base/desk",
         "the base's answers to complaints",
-        lambda progress: measure(client, CHANNEL, stage.helpdesk, progress),
+        lambda progress: measure(client, CHANNEL, scene.helpdesk, progress),
         _say_desk,
     )
     await journal.play(
         "base/general",
         "the base's general answers",
-        lambda progress: measure_general(client, CHANNEL, stage.general, progress),
+        lambda progress: measure_general(client, CHANNEL, scene.general, progress),
         _say_general,
     )
 
 
-async def _cycle(stage: Stage, number: int) -> bool:
+async def _cycle(scene: Scene, number: int) -> bool:
     """One cycle; True if it ended in a promotion."""
-    client, desk, journal, helpdesk = stage.client, stage.desk, stage.journal, stage.helpdesk
+    client, desk, journal, helpdesk = scene.client, scene.desk, scene.journal, scene.helpdesk
     prefix = f"cycle-{number}/"
-    stage.screen.line(f"\ncycle {number}")
+    scene.screen.line(f"\ncycle {number}")
     visits = (
         plan_visits(helpdesk.corrections, helpdesk.junk, seed=1)
         if number == 1
@@ -135,7 +130,7 @@ async def _cycle(stage: Stage, number: int) -> bool:
     )
 
     async def evidence(_: Progress) -> dict[str, Any]:
-        return read_evidence(stage.service.home, run["report"])
+        return read_evidence(scene.service.home, run["report"])
 
     await journal.play(prefix + "evidence", "the run's own report", evidence, _say_evidence)
     if run["state"] != "candidate":
@@ -144,7 +139,7 @@ async def _cycle(stage: Stage, number: int) -> bool:
         prefix + "rollout",
         "the rollout, 400 users asking",
         lambda progress: watch_rollout(
-            desk, CHANNEL, run["release"], helpdesk.traffic, progress, stage.screen, seed=number
+            desk, CHANNEL, run["release"], helpdesk.traffic, progress, scene.screen, seed=number
         ),
         lambda r: f"{r['state']} after {r['requests']} requests by {r['users']} users",
     )
@@ -159,7 +154,7 @@ async def _cycle(stage: Stage, number: int) -> bool:
     await journal.play(
         prefix + "served-general",
         "the new general answers",
-        lambda progress: measure_general(client, CHANNEL, stage.general, progress),
+        lambda progress: measure_general(client, CHANNEL, scene.general, progress),
         _say_general,
     )
 
@@ -171,108 +166,45 @@ async def _cycle(stage: Stage, number: int) -> bool:
     return True
 
 
-async def _bad_candidates(stage: Stage) -> None:
-    bench = bad.Bench(stage.client, stage.service.home, CHANNEL, stage.service.command)
-    desk, helpdesk = stage.desk, stage.helpdesk
-    stage.screen.line("\nbad candidates")
+async def _bad_candidates(scene: Scene) -> None:
+    workshop = bad.Workshop(scene.client, scene.service.home, CHANNEL, scene.service.command)
+    desk, helpdesk = scene.desk, scene.helpdesk
+    scene.screen.line("\nbad candidates")
 
-    async def scene(name: str, title: str, work: Callable[[Progress], Coroutine[Any, Any, bad.Stop]]) -> dict[str, Any]:
+    async def trial(name: str, title: str, work: Callable[[Progress], Coroutine[Any, Any, bad.Stop]]) -> dict[str, Any]:
         async def step(progress: Progress) -> dict[str, Any]:
             return (await work(progress)).as_json()
 
-        return await stage.journal.play(f"bad/{name}", title, step, say_stop)
+        return await scene.journal.play(f"bad/{name}", title, step, say_stop)
 
-    await scene("nan", "NaN weights", lambda _: bench.nan_weights())
-    await scene("base", "a wrong base", lambda _: bench.wrong_base())
-    await scene("width", "a wrong base, not named", lambda _: bench.wrong_width())
-    random = await scene("random", "random weights", bench.random_weights)
-    await scene("bit", "a bit flipped", bench.flipped_bit)
+    await trial("nan", "NaN weights", lambda _: workshop.nan_weights())
+    await trial("base", "a wrong base", lambda _: workshop.wrong_base())
+    await trial("width", "a wrong base, not named", lambda _: workshop.wrong_width())
+    random = await trial("random", "random weights", workshop.random_weights)
+    await trial("bit", "a bit flipped", workshop.flipped_bit)
 
     channel = CHANNEL + bad.SHUFFLED
     visits = shuffle_corrections(plan_visits(helpdesk.corrections, helpdesk.junk, seed=1), helpdesk.corrections, seed=1)
 
     async def shuffled(progress: Progress) -> bad.Stop:
-        await stage.client.demand("PUT", f"/channels/{channel}", POLICIES)
-        return await bench.shuffled(desk, visits, progress)
+        await scene.client.demand("PUT", f"/channels/{channel}", POLICIES)
+        return await workshop.shuffled(desk, visits, progress)
 
-    await scene("shuffled", "trained on shuffled corrections", shuffled)
+    await trial("shuffled", "trained on shuffled corrections", shuffled)
     if random["release"] is not None:
         release = str(random["release"])
-        await stage.journal.play(
+        await scene.journal.play(
             "bad/past-the-gate",
             "random weights, past the gate",
-            lambda progress: bench.past_the_gate(release, desk, helpdesk.traffic, progress, stage.screen),
+            lambda progress: workshop.past_the_gate(release, desk, helpdesk.traffic, progress, scene.screen),
             say_stop,
         )
 
 
-async def _ledgers(stage: Stage, progress: Progress) -> dict[str, Any]:
+async def _ledgers(scene: Scene, progress: Progress) -> dict[str, Any]:
     """The ledger of each channel that the desk has sent feedback on."""
-    names = [name for name in (CHANNEL, CHANNEL + bad.SHUFFLED) if stage.desk.acknowledged(name)]
-    return {name: await settle_ledger(stage.desk, name, progress) for name in names}
-
-
-def make_report(journal: Journal, cycles: int, memory: Memory | None) -> dict[str, Any]:
-    """`demo-report.json` from what the journal holds; `memory` is None where the service is not the demo's child."""
-    ledgers = journal.result("end/ledger") or {}
-    stopped = [journal.result(name) or {} for name in journal.steps if name.startswith("bad/")]
-    report: dict[str, Any] = {
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "units": UNITS,
-        "cycles": [_cycle_report(journal, number) for number in range(1, cycles + 1) if _played(journal, number)],
-        "stopped": [{"candidate": stop["candidate"], "by": stop["by"]} for stop in stopped],
-        "past_the_gate": (journal.result("bad/past-the-gate") or {}).get("watched"),
-        "failed_requests": journal.total("failed"),
-        "failures": sorted(set(journal.tally.errors))[:20] if journal.tally else [],
-        "requests": journal.total("asked"),
-        "ledger": ledgers.get(CHANNEL),
-        "ledger_shuffled": ledgers.get(CHANNEL + bad.SHUFFLED),
-        "seconds": {"start": round(journal.starting_s or 0.0, 1), **journal.seconds("")},
-        "milestones": _milestones(journal),
-        "peak_rss_mb": round(memory.peak_mb) if memory and memory.peak_mb else None,
-        "memory": f"{memory.measure} of the service's process tree, sampled each second"
-        if memory
-        else "the service was running before the demo, which samples its own child only",
-        "earlier_sitting": journal.earlier(),
-    }
-    report["open"] = closed(report, cycles)
-    report["closed"] = not report["open"]
-    return report
-
-
-def write_report(home: Path, report: dict[str, Any]) -> Path:
-    """Write the report into the data directory, whole, and return its path."""
-    path = home / REPORT
-    scratch = path.with_suffix(".new")
-    scratch.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    scratch.replace(path)
-    return path
-
-
-def _played(journal: Journal, number: int) -> bool:
-    return journal.result(f"cycle-{number}/corrections") is not None
-
-
-def _cycle_report(journal: Journal, number: int) -> dict[str, Any]:
-    prefix = f"cycle-{number}/"
-    results = {name: journal.result(name) for name in ("base/desk", "base/general")}
-    results |= {name.removeprefix(prefix): journal.result(name) for name in journal.steps if name.startswith(prefix)}
-    if number > 1:
-        results["before"] = journal.result(f"cycle-{number - 1}/served")
-    known = {name: result for name, result in results.items() if result is not None}
-    return cycle_report(number, known, journal.count(prefix, "failed"), journal.seconds(prefix))
-
-
-def _milestones(journal: Journal) -> dict[str, float | None]:
-    """Seconds of play, waiting and all, until each landmark; null where it was not reached."""
-    spent = journal.starting_s or 0.0
-    landmarks = {"cycle-1/rollout": "first_promotion", "bad/past-the-gate": "bad_candidates"}
-    reached: dict[str, float | None] = dict.fromkeys(landmarks.values())
-    for name, step in journal.steps.items():
-        spent += step["seconds"]
-        if name in landmarks and (name != "cycle-1/rollout" or step["result"]["state"] == "promoted"):
-            reached[landmarks[name]] = round(spent, 1)
-    return {**reached, "all": round(spent, 1)}
+    names = [name for name in (CHANNEL, CHANNEL + bad.SHUFFLED) if scene.desk.acknowledged(name)]
+    return {name: await settle_ledger(scene.desk, name, progress) for name in names}
 
 
 def _say_desk(found: dict[str, Any]) -> str:

@@ -1,16 +1,25 @@
 """Puts the journal's steps together as `demo-report.json`, decides whether the loop closed, and prints the table.
 
 Every figure is one that was measured; what was not measured (yet) is null. Counts are counts, shares and differences
-lie between -1 and 1, intervals are 95%, weights and `observed` are percent, memory is MiB. Pure functions of values.
+lie between -1 and 1, intervals are 95%, weights and `observed` are percent, memory is MiB. `make_report` reads the
+journal and the clock, `write_report` writes a file; the rest are pure functions of values.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from demo.bad import SHUFFLED
+from demo.helpdesk import CHANNEL
+from demo.journal import Journal
 from demo.measure import compare_desk, compare_general
+from demo.service import Memory
 
+REPORT = "demo-report.json"
 UNITS = (
     "counts of n; shares, differences and intervals from -1 to 1, 95% (Wilson's for one share, Newcombe's method 10 "
     "for paired differences); gain in nats per token; contrast a share of pairs; weight and observed in "
@@ -22,6 +31,69 @@ ANEW = "  What was played is kept in the data directory; to play anew, give anot
 LINE = 150  # characters of the service's words that a line shows
 
 Steps = Mapping[str, Mapping[str, Any]]
+
+
+def make_report(journal: Journal, cycles: int, memory: Memory | None) -> dict[str, Any]:
+    """`demo-report.json` from what the journal holds; `memory` is None where the service is not the demo's child."""
+    ledgers = journal.result("end/ledger") or {}
+    stopped = [journal.result(name) or {} for name in journal.steps if name.startswith("bad/")]
+    report: dict[str, Any] = {
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "units": UNITS,
+        "cycles": [_cycle(journal, number) for number in range(1, cycles + 1) if _played(journal, number)],
+        "stopped": [{"candidate": stop["candidate"], "by": stop["by"]} for stop in stopped],
+        "past_the_gate": (journal.result("bad/past-the-gate") or {}).get("watched"),
+        "failed_requests": journal.total("failed"),
+        "failures": sorted(set(journal.tally.errors))[:20] if journal.tally else [],
+        "requests": journal.total("asked"),
+        "ledger": ledgers.get(CHANNEL),
+        "ledger_shuffled": ledgers.get(CHANNEL + SHUFFLED),
+        "seconds": {"start": round(journal.starting_s or 0.0, 1), **journal.seconds("")},
+        "milestones": _milestones(journal),
+        "peak_rss_mb": round(memory.peak_mb) if memory and memory.peak_mb else None,
+        "memory": f"{memory.measure} of the service's process tree, sampled each second"
+        if memory
+        else "the service was running before the demo, which samples its own child only",
+        "earlier_sitting": journal.earlier(),
+    }
+    report["open"] = closed(report, cycles)
+    report["closed"] = not report["open"]
+    return report
+
+
+def write_report(home: Path, report: dict[str, Any]) -> Path:
+    """Write the report into the data directory, whole, and return its path."""
+    path = home / REPORT
+    scratch = path.with_suffix(".new")
+    scratch.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    scratch.replace(path)
+    return path
+
+
+def _played(journal: Journal, number: int) -> bool:
+    return journal.result(f"cycle-{number}/corrections") is not None
+
+
+def _cycle(journal: Journal, number: int) -> dict[str, Any]:
+    prefix = f"cycle-{number}/"
+    results = {name: journal.result(name) for name in ("base/desk", "base/general")}
+    results |= {name.removeprefix(prefix): journal.result(name) for name in journal.steps if name.startswith(prefix)}
+    if number > 1:
+        results["before"] = journal.result(f"cycle-{number - 1}/served")
+    known = {name: result for name, result in results.items() if result is not None}
+    return cycle_report(number, known, journal.count(prefix, "failed"), journal.seconds(prefix))
+
+
+def _milestones(journal: Journal) -> dict[str, float | None]:
+    """Seconds of play, waiting and all, until each landmark; null where it was not reached."""
+    spent = journal.starting_s or 0.0
+    landmarks = {"cycle-1/rollout": "first_promotion", "bad/past-the-gate": "bad_candidates"}
+    reached: dict[str, float | None] = dict.fromkeys(landmarks.values())
+    for name, step in journal.steps.items():
+        spent += step["seconds"]
+        if name in landmarks and (name != "cycle-1/rollout" or step["result"]["state"] == "promoted"):
+            reached[landmarks[name]] = round(spent, 1)
+    return {**reached, "all": round(spent, 1)}
 
 
 def cycle_report(number: int, results: Steps, failed: int, seconds: Mapping[str, float]) -> dict[str, Any]:

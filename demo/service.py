@@ -92,12 +92,12 @@ class Service:
 
     async def _running(self) -> Client | None:
         try:
-            client = await Client(find(self.home)).__aenter__()
+            client = await Client(find(self.home)).open()
         except NotThere:
             return None
         if await client.alive():
             return client
-        await client.__aexit__()
+        await client.close()
         return None
 
     async def _ready(self, client: Client | None, progress: Progress) -> Client:

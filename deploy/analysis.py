@@ -1,6 +1,6 @@
 """What the measurements say of a rollout now: a pure function of what was counted, and of the time.
 
-Order 1 has gross guards only: a candidate that breaks, falls silent, rambles, is far too slow or is disliked is failed;
+There are gross guards only: a candidate that breaks, falls silent, rambles, is far too slow or is disliked is failed;
 one that has served enough without any of it is successful. It cannot see a small loss: each guard says in `seen` how
 large a harm its numbers would still hide, and the report claims no more than that.
 
@@ -47,7 +47,8 @@ class Guard:
 
     `prior` is Beta(bad, good) pseudo-counts of the stable's rate: strong where a healthy release has next to none,
     flat where only the stable's own traffic can say. `relative` is false for absolute objectives, whose tolerated
-    share is `tolerated` whatever the stable does: harm to a shared pool slows the stable too.
+    share is `tolerated` whatever the stable does: harm to a shared pool slows the stable too. Of a relative guard it is
+    the least rate that the candidate's is held against, however good the stable is.
     """
 
     name: str
@@ -159,12 +160,13 @@ def analyse(
 
     stage = rollout.stages[rollout.stage]
     units = len({outcome.unit for outcome in present})
+    bound = upper_bound(0.0, float(len(present)))
     numbers: dict[str, object] = {
         "weight": rollout.weight,
         "units": units,
         "requests": len(present),
         "observed": round(len(candidate) / len(counted), 4) if counted else 0.0,
-        "bound": round(upper_bound(0.0, float(len(present))), 4),  # of any harm of which nothing was seen
+        "bound": round(bound, 4),  # of any harm of which nothing was seen
         "guards": seen,
     }
     if failed:
@@ -177,7 +179,7 @@ def analyse(
         return Analysis("inconclusive", tuple(f"{reason}; too few to be sure" for reason in doubtful), numbers)
     clean = (
         f"{len(present)} requests of {units} units passed every guard; a harm of which none showed may still be "
-        f"as frequent as {float(str(numbers['bound'])):.0%}"
+        f"as frequent as {bound:.0%}"
     )
     return Analysis("successful", (clean,), numbers)
 
@@ -199,16 +201,17 @@ def count(judge: Judge, outcomes: Iterable[Outcome]) -> Counts:
             tally[0] += 1
             tally[1] += verdict
     requests = bad_total = bad_units = 0
-    weight = bad_weight = 0.0
+    sizes, bad_sizes = [], []
     for total, bad in units.values():
         size = total / (1.0 + (total - 1) * RHO)
         requests += total
-        weight += size
+        sizes.append(size)
         if bad:
             bad_total += bad
             bad_units += 1
-            bad_weight += size * bad / total
-    return Counts(requests, len(units), bad_total, bad_units, weight, bad_weight)
+            bad_sizes.append(size * bad / total)
+    # fsum: plain sums would depend on the order of the outcomes.
+    return Counts(requests, len(units), bad_total, bad_units, math.fsum(sizes), math.fsum(bad_sizes))
 
 
 def upper_bound(bad: float, total: float, confidence: float = BOUND) -> float:
@@ -287,7 +290,7 @@ def _odds(guard: Guard, ours: Counts, stable: Counts) -> float:
 
 
 def _missing(units: int, requests: int) -> str | None:
-    wanted = [f"{n} more {what}" for n, what in ((units, "units"), (requests, "requests")) if n > 0]
+    wanted = [f"{n} more {what}{'s' * (n > 1)}" for n, what in ((units, "unit"), (requests, "request")) if n > 0]
     return f"waits for {' and '.join(wanted)} of the candidate" if wanted else None
 
 

@@ -2,7 +2,7 @@
 
     thumbwheel controller [--home DIR]
 
-A tick takes the leader's lease, turns emergency stops into audited aborts, starts and restarts the jobs of runs, smoke
+A tick takes the leader's lease, does what emergency stops asked for, starts and restarts the jobs of runs, smoke
 tests and judges rollouts, starts candidates that waited for their channel, and asks for runs that are due. All that it
 knows between ticks can be lost: another controller reads the store and goes on. Whoever moved a thing first has won it,
 and LostRace only means to look again. Decisions are in `analysis`, `smoke` and `thumbwheel.trigger`.
@@ -18,23 +18,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from deploy.analysis import Analysis, analyse, overdue
 from deploy.jobs import Jobs
-from deploy.runs import WHO, Runs, lost_is_normal, move_runs, train_if_due
+from deploy.runs import WHO, Runs, apart, move_runs, train_if_due
 from deploy.smoke import Smoke, smoke
 from thumbwheel import rollouts
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import parser, settings_from
-from thumbwheel.clock import Clock, system_clock
-from thumbwheel.errors import LostRace, NotFound, StoreUnavailable
+from thumbwheel.clock import Clock, lasts, system_clock
+from thumbwheel.emergency import EVERY_CHANNEL, clear_emergency, read_emergency
+from thumbwheel.errors import LostRace, StoreUnavailable
 from thumbwheel.eventlog import EventLog
 from thumbwheel.eventlog.sqlite import SqliteEventLog
-from thumbwheel.home import EVERY_CHANNEL, Home, clear_emergency, prepare, read_emergency
+from thumbwheel.home import Home, prepare
 from thumbwheel.records import ROLLOUT_ACTIVE, Channel, Release, Rollout
 from thumbwheel.settings import Settings
 from thumbwheel.stopping import stop_on_signals
@@ -60,7 +61,7 @@ class Controller:
     smoke_test: Callable[[Release], Smoke]
     leading: bool = False
     renewed_ms: int = 0
-    rest_ms: dict[str, int] = field(default_factory=dict)  # rollout -> when its measurements are read again
+    rests: dict[str, tuple[int, int]] = field(default_factory=dict)  # rollout -> when it was judged, and ms to rest
     tests: dict[str, Future[Smoke]] = field(default_factory=dict)
     tester: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "smoke"))
 
@@ -69,23 +70,25 @@ def tick(me: Controller, now_ms: int) -> bool:
     """Do what is to be done at `now_ms`; False where another leads. Raises StoreUnavailable, with nothing lost."""
     if not _lead(me, now_ms):
         return False
-    _obey_emergencies(me, now_ms)
+    with apart(me.runs.faults, "emergency.json"):
+        _obey_emergencies(me, now_ms)
     move_runs(me.runs, now_ms)
     with me.store.read() as tx:
         moving = release_rows.rollouts_in(tx, ROLLOUT_ACTIVE)
         channels = release_rows.all_channels(tx)
     for rollout in moving:
-        with lost_is_normal(rollout.id):
+        with apart(me.runs.faults, rollout.id):
             _move_rollout(me, rollout, now_ms)
     for channel in channels:
-        with lost_is_normal(channel.name):
+        with apart(me.runs.faults, f"channel {channel.name}"):
             _start_waiting(me, channel, now_ms)
+        with apart(me.runs.faults, f"the trigger of channel {channel.name}"):
             train_if_due(me.runs, channel, now_ms)
     return True
 
 
 def _lead(me: Controller, now_ms: int) -> bool:
-    if me.leading and 0 <= now_ms - me.renewed_ms < RENEW_MS:
+    if me.leading and lasts(now_ms, me.renewed_ms, RENEW_MS):
         return True  # every write keeps the gateways from theirs for a moment
     try:
         with me.store.write() as tx:
@@ -108,28 +111,40 @@ def _lead(me: Controller, now_ms: int) -> bool:
 
 
 def _obey_emergencies(me: Controller, now_ms: int) -> None:
-    """Make each stop by file an audited abort; it leaves the file when every gateway has read the store's word."""
+    """Do in the store what each stop by file asked for; it leaves the file when every gateway has read of that."""
     for name, entry in read_emergency(me.home).items():
-        with me.store.write() as tx:
-            known = release_rows.all_channels(tx)
-            for channel in known if name == EVERY_CHANNEL else [found for found in known if found.name == name]:
-                _abort_by_hand(tx, channel, entry, now_ms)
-            late = fleet_rows.laggards(tx, generation(tx), now_ms)
-        if not late:
-            clear_emergency(me.home, name)
+        with apart(me.runs.faults, f"the emergency stop of {name}"):
+            with me.store.write() as tx:
+                known = release_rows.all_channels(tx)
+                for channel in known if name == EVERY_CHANNEL else [found for found in known if found.name == name]:
+                    _obey(tx, channel, entry, now_ms)
+                late = fleet_rows.laggards(tx, generation(tx), now_ms)
+            if not late:
+                clear_emergency(me.home, name, entry)
 
 
-def _abort_by_hand(tx: Connection, channel: Channel, entry: Mapping[str, object], now_ms: int) -> None:
-    rollout = _rollout_of(tx, channel)
-    if rollout is not None and rollout.state in ROLLOUT_ACTIVE:
-        who = str(entry.get("who", "unknown"))
-        fleet_rows.record(tx, now_ms, who, "emergency_stop", channel.name, None, dict(entry))
+def _obey(tx: Connection, channel: Channel, entry: Mapping[str, object], now_ms: int) -> None:
+    """Pause or end the rollout that the entry means: of a channel's later ones it knows nothing.
+
+    One that was promoted before the entry could be read is rolled back: the release before it served until then. An
+    entry that names no rollout (a damaged file) ends the one in progress.
+    """
+    rollout, meant = release_rows.rollout_of(tx, channel), entry.get("rollout")
+    if rollout is None or meant not in (None, rollout.id):
+        return
+    who = str(entry.get("who", "unknown"))
+    if entry.get("action") == "pause":
+        if rollout.state not in ("running", "held"):
+            return
+        rollouts.pause(tx, rollout, now_ms, who)
+    elif rollout.state in ROLLOUT_ACTIVE:
         rollouts.abort(tx, rollout, now_ms, who, reason="emergency stop by a person")
-        log_lines.warning("emergency stop of %s by %s: rollout %s aborted", channel.name, who, rollout.id)
-
-
-def _rollout_of(tx: Connection, channel: Channel) -> Rollout | None:
-    return None if channel.rollout is None else release_rows.get_rollout(tx, channel.rollout)
+    elif rollout.state == "promoted" and meant is not None:
+        rollouts.roll_back(tx, channel, now_ms, who)
+    else:
+        return
+    fleet_rows.record(tx, now_ms, who, "emergency_stop", channel.name, None, dict(entry))
+    log_lines.warning("emergency stop of %s by %s: rollout %s was %s", channel.name, who, rollout.id, rollout.state)
 
 
 # rollouts
@@ -139,10 +154,10 @@ def _move_rollout(me: Controller, rollout: Rollout, now_ms: int) -> None:
     if rollout.stage_started_ms is None:
         if rollout.state == "running":
             _smoke(me, rollout, now_ms)
-    elif me.rest_ms.get(rollout.id, 0) <= now_ms:
+    elif rollout.id not in me.rests or not lasts(now_ms, *me.rests[rollout.id]):
         began_s = time.monotonic()
         judge(me.store, rollout, now_ms)
-        me.rest_ms[rollout.id] = now_ms + int(1000 * (time.monotonic() - began_s) * REST_FACTOR)
+        me.rests[rollout.id] = (now_ms, int(1000 * (time.monotonic() - began_s) * REST_FACTOR))
 
 
 def _smoke(me: Controller, rollout: Rollout, now_ms: int) -> None:
@@ -217,38 +232,17 @@ def _same(rollout: Rollout, told: Mapping[str, object]) -> bool:
 
 def _start_waiting(me: Controller, channel: Channel, now_ms: int) -> None:
     """The newest candidate that waited for the channel goes out; older ones have been overtaken."""
-    if not channel.policies.auto_rollout:
-        return
     with me.store.read() as tx:
-        if not any(_waiting(tx, release_rows.get_channel(tx, channel.name))):
-            return
+        newest, overtaken = rollouts.startable(tx, release_rows.get_channel(tx, channel.name))
+    if newest is None and not overtaken:
+        return
     with me.store.write() as tx:
-        newest, overtaken = _waiting(tx, release_rows.get_channel(tx, channel.name))
+        newest, overtaken = rollouts.startable(tx, release_rows.get_channel(tx, channel.name))
         if newest is not None:
             rollouts.start_rollout(tx, newest, None, now_ms, WHO)
             log_lines.info("candidate %s of %s starts", newest.id, channel.name)
         for release in overtaken:
-            reason = "a newer candidate took its place"
-            release_rows.save_release(tx, replace(release, state="retired", reason=reason))
-            fleet_rows.record(tx, now_ms, WHO, "overtaken", release.id, {"state": "candidate"}, {"state": "retired"})
-
-
-def _waiting(tx: Connection, channel: Channel) -> tuple[Release | None, list[Release]]:
-    """The candidate that may start now, and those that a newer one has overtaken."""
-    current = _rollout_of(tx, channel)
-    if channel.policies.log == "off" or (current is not None and current.state in rollouts.MOVING):
-        return None, []
-    busy = current.release if current is not None and current.state == "held" else None
-    candidates = [
-        release
-        for release in release_rows.releases_of(tx, channel.name)
-        if release.state == "candidate" and release.id != busy
-    ]
-    if not candidates:
-        return None, []
-    if current is not None and current.release > candidates[-1].id:  # ids sort by time
-        return None, candidates
-    return candidates[-1], candidates[:-1]
+            rollouts.overtake(tx, release, now_ms, WHO)
 
 
 # the process
@@ -278,7 +272,7 @@ def make_controller(settings: Settings, home: Home, store: Store, log: EventLog)
 
 def run(argv: list[str]) -> int:
     """The verb `controller`."""
-    settings = settings_from(parser("controller", "move runs and rollouts").parse_args(argv))
+    settings = settings_from(parser("controller").parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     home = prepare(settings.home)
@@ -303,9 +297,7 @@ def control(me: Controller, clock: Clock, done: threading.Event) -> None:
             tick(me, clock())
         except StoreUnavailable as error:
             log_lines.warning("waiting for the store: %s", error)
-        except NotFound as error:
-            log_lines.error("a row names another that is not there: %s", error)
-        except Exception:  # the outermost loop: a fault of one thing must not stop the others
+        except Exception:  # the outermost loop
             log_lines.exception("a tick failed; trying again")
         done.wait(me.settings.controller_poll_ms / 1000)
 

@@ -8,7 +8,6 @@ answers are good; `thumbwheel status` shows what serves.
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import json
 import os
@@ -17,19 +16,19 @@ import shutil
 import socket
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import psutil
 
 from deploy.ground import find_model
-from deploy.ports import USUAL
 from deploy.upstreams import is_up
-from thumbwheel.cli import parser, settings_from
-from thumbwheel.errors import SettingsError, StoreUnavailable
+from thumbwheel.admin_client import endpoints
+from thumbwheel.cli import add_json, parser, settings_from
+from thumbwheel.errors import NotRunning, SettingsError, StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
-from thumbwheel.home import Home
-from thumbwheel.settings import Settings
+from thumbwheel.home import Home, supervisor_pid
+from thumbwheel.settings import HOST_OF, USUAL_PORTS, Settings
 from thumbwheel.store import data_rows, fleet_rows
 from thumbwheel.store.connection import Store
 
@@ -51,10 +50,10 @@ class Finding:
 
 def run(argv: list[str]) -> int:
     """The verb `doctor`."""
-    options = parser("doctor", "say what is wrong with the set-up and what to do")
+    options = parser("doctor")
     options.add_argument("--model", help="as for `up`")
     options.add_argument("--upstream", help="as for `up`")
-    options.add_argument("--json", action="store_true")
+    add_json(options)
     arguments = options.parse_args(argv)
     try:
         findings = list(examine(settings_from(arguments)))
@@ -163,22 +162,6 @@ def room(home: Home) -> Iterator[Finding]:
     yield Finding("memory", f"{memory / 2**30:.1f} GiB available", advice)
 
 
-def supervisor_pid(home: Home) -> int | None:
-    """The process that holds the home, or None."""
-    try:
-        descriptor = os.open(home.lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
-    except BlockingIOError:
-        text = os.pread(descriptor, 32, 0).strip()
-        return int(text) if text.isdigit() else 0
-    finally:
-        os.close(descriptor)
-
-
 def supervision(home: Home, up: int | None) -> Finding:
     """Whether `up` runs, and whether a killed one left its mark."""
     if up is not None:
@@ -191,25 +174,25 @@ def supervision(home: Home, up: int | None) -> Finding:
 def ports(settings: Settings, home: Home, up: int | None) -> Iterator[Finding]:
     """Whether the ports can be had, or answer."""
     if up is not None and home.endpoints.exists():
-        for name, address in _endpoints(home).items():
+        try:
+            found = endpoints(home)
+        except NotRunning as damaged:
+            yield Finding("endpoints.json", str(damaged), "stop `up` and start it again")
+            return
+        for name, address in found.items():
             answers = _connects(address)
             advice = None if answers else f"see {home.logs}/gateway-0.log; if it stays so, stop `up` and start it again"
             yield Finding(f"port {name}", f"{address} {'answers' if answers else 'does not answer'}", advice)
         return
-    for key, usual in USUAL.items():
+    for key, usual in USUAL_PORTS.items():
         wanted = getattr(settings, key)
         port = usual if wanted is None else wanted
-        if up is not None or not _taken(settings.host, port):
+        if up is not None or not _taken(getattr(settings, HOST_OF[key]), port):
             yield Finding(key, str(port))
         elif wanted is None:
             yield Finding(key, f"{port} is taken; a free one will be used")
         else:
             yield Finding(key, f"{port} is taken", "stop what listens there, or choose another port")
-
-
-def _endpoints(home: Home) -> Mapping[str, str]:
-    found: Mapping[str, str] = json.loads(home.endpoints.read_text())
-    return found
 
 
 def _connects(address: str) -> bool:

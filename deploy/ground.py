@@ -11,23 +11,20 @@ import os
 import resource
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from thumbwheel import keys
-from thumbwheel.errors import SettingsError, ThumbwheelError
-from thumbwheel.home import Home, write_private
+from thumbwheel.errors import AlreadyUp, SettingsError
+from thumbwheel.home import LONGEST_SOCKET_PATH, Home, write_private
 from thumbwheel.settings import Settings
 from thumbwheel.store import fleet_rows
 from thumbwheel.store.connection import Store
 
-LONGEST_SOCKET_PATH = 107  # bytes, of sockaddr_un
 TENANT = "default"
-
-
-class AlreadyUp(ThumbwheelError):
-    """Another `up` runs in this home."""
+LOOKS, LOOK_S = 5, 0.05
 
 
 @contextmanager
@@ -36,7 +33,7 @@ def claim(home: Home) -> Iterator[None]:
     descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError:
             pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             raise AlreadyUp(
@@ -48,6 +45,15 @@ def claim(home: Home) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Raises BlockingIOError where another has the lock. Whoever asks whether the service runs has it for a moment."""
+    for _ in range(LOOKS):
+        with suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(LOOK_S)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def find_model(settings: Settings) -> Path:
@@ -86,7 +92,7 @@ def make_keys(home: Home, store: Store, now_ms: int) -> None:
             fleet_rows.record(tx, now_ms, "supervisor", "create_key", record.id, None, {"kind": kind})
 
 
-def socket_path(home: Home, engine: str, environment: dict[str, str]) -> Path:
+def socket_path(home: Home, engine: str, environment: Mapping[str, str]) -> Path:
     """Where an engine listens: in the home, or in a private folder with a short name where the home lies too deep."""
     path = home.engines / engine / "engine.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
@@ -95,7 +101,7 @@ def socket_path(home: Home, engine: str, environment: dict[str, str]) -> Path:
     return short_folder(home, environment) / f"{engine}.sock"
 
 
-def short_folder(home: Home, environment: dict[str, str]) -> Path:
+def short_folder(home: Home, environment: Mapping[str, str]) -> Path:
     """A 0700 folder of ours for this home's sockets; the same one at each start, so a killed one's is cleaned up."""
     mark = hashlib.sha256(os.fsencode(home.root)).hexdigest()[:12]
     root = Path(environment.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())

@@ -10,9 +10,9 @@ import errno
 import socket
 
 from thumbwheel.errors import SettingsError
+from thumbwheel.settings import HOST_OF
 
 BACKLOG = 1024
-USUAL = {"api_port": 8080, "admin_port": 8081}
 
 
 def listen(host: str, key: str, wanted: int | None, usual: int) -> socket.socket:
@@ -32,7 +32,7 @@ def listen(host: str, key: str, wanted: int | None, usual: int) -> socket.socket
     try:
         return _bind(host, 0)
     except OSError as error:
-        raise SettingsError([("host", f"holds {host!r}", _advice(host, error))]) from error
+        raise SettingsError([(HOST_OF[key], f"holds {host!r}", _advice(host, error))]) from error
 
 
 def url(host: str, listener: socket.socket) -> str:

@@ -1,22 +1,22 @@
 """Child processes: started so that none outlives its parent, started again with growing pauses, stopped with grace.
 
-A child gets a death signal from the kernel when the thread that started it ends (PR_SET_PDEATHSIG), so `kill -9` of a
-parent leaves nothing behind; start children from the main thread only. Each is the leader of a session of its own:
+A child gets a death signal from the kernel when the thread that started it ends (thumbwheel/lifeline.py), so `kill -9`
+of a parent leaves nothing behind; start children from the main thread only. Each is the leader of a session of its own:
 Ctrl-C reaches the parent alone, which stops them in order. It knows nothing of what the children do. Linux only.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
+from thumbwheel.lifeline import tie
+
 LONGEST_PAUSE_S = 30.0
 STEADY_S = 60.0  # a child that lived so long starts again from the first pause
 LOG_BYTES = 16 << 20
@@ -48,19 +48,8 @@ def spawn(program: Program) -> subprocess.Popen[bytes]:
             env=dict(program.env),
             pass_fds=program.pass_fds,
             start_new_session=True,
-            preexec_fn=_tie(program.death_signal),
+            preexec_fn=tie(program.death_signal),
         )
-
-
-def _tie(death_signal: int) -> Callable[[], None]:
-    parent = os.getpid()
-    prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up here: between fork and exec nothing may be imported
-
-    def tie() -> None:
-        if prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0 or os.getppid() != parent:
-            os._exit(127)  # the parent died before the tie was made
-
-    return tie
 
 
 def stop(process: subprocess.Popen[bytes], grace_s: float) -> int:
@@ -74,7 +63,7 @@ def stop(process: subprocess.Popen[bytes], grace_s: float) -> int:
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    """What the child itself started, and what is left of the child."""
+    """SIGKILL the child's whole session."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -104,11 +93,18 @@ class Child:
         return self.process is not None
 
     def tend(self, now_s: float) -> str | None:
-        """Start it if it is due, notice its end. Returns `started`, `ended` or None."""
+        """Start it if it is due, notice its end. Returns `started`, `ended` or None.
+
+        Raises OSError where it cannot be started (a full disk, no more processes); it is due again after its pause.
+        """
         if self.process is None:
             if now_s < self._due_s:
                 return None
-            self.process = spawn(self.program)
+            try:
+                self.process = spawn(self.program)
+            except OSError:
+                self._pause(now_s, self.failures + 1)
+                raise
             self._started_s = now_s
             return "started"
         status = self.process.poll()
@@ -116,9 +112,12 @@ class Child:
             return None
         _kill_session(self.process)
         self.process, self.status = None, status
-        self.failures = 1 if now_s - self._started_s >= STEADY_S else self.failures + 1
-        self._due_s = now_s + pause_s(self.failures, self.first_pause_s)
+        self._pause(now_s, 1 if now_s - self._started_s >= STEADY_S else self.failures + 1)
         return "ended"
+
+    def _pause(self, now_s: float, failures: int) -> None:
+        self.failures = failures
+        self._due_s = now_s + pause_s(failures, self.first_pause_s)
 
     def stop(self) -> None:
         """Stop it and keep it stopped."""
@@ -131,23 +130,29 @@ class Child:
 def bound_log(path: Path, limit: int = LOG_BYTES, kept: int = KEPT_BYTES) -> bool:
     """Cut a log that has grown over `limit` bytes; its last `kept` bytes go to `<name>.1`. True if it was cut.
 
-    Its writers append, so they go on at the new end. What they write during the copy may be lost.
+    Its writers append, so they go on at the new end. What they write during the copy may be lost, and on a full disk
+    the last bytes too: the room counts for more. Raises OSError.
     """
     try:
         size = path.stat().st_size
-        if size <= limit:
-            return False
-        with path.open("rb") as log:
-            log.seek(size - kept)
-            tail = log.read(kept)
-        older = path.with_name(path.name + ".1")
-        descriptor = os.open(older, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(tail)
-        os.truncate(path, 0)
     except FileNotFoundError:
         return False
+    if size <= limit:
+        return False
+    with contextlib.suppress(OSError):
+        _keep_end(path, size, kept)
+    os.truncate(path, 0)
     return True
+
+
+def _keep_end(path: Path, size: int, kept: int) -> None:
+    with path.open("rb") as log:
+        log.seek(size - kept)
+        tail = log.read(kept)
+    older = path.with_name(path.name + ".1")
+    descriptor = os.open(older, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(tail)
 
 
 def last_lines(path: Path, count: int = 3) -> str:

@@ -17,8 +17,11 @@ from sqlalchemy import Connection
 from deploy.jobs import Ended
 from deploy.processes import pause_s
 from thumbwheel import rollouts
-from thumbwheel.errors import LostRace
+from thumbwheel.clock import lasts
+from thumbwheel.errors import LostRace, StoreUnavailable
 from thumbwheel.eventlog import EventLog
+from thumbwheel.pools import STEPS, holder
+from thumbwheel.progress import AGAIN
 from thumbwheel.records import RUN_BUSY, Channel, Run
 from thumbwheel.settings import Settings
 from thumbwheel.store import data_rows, fleet_rows, release_rows
@@ -26,7 +29,7 @@ from thumbwheel.store.connection import Store
 from thumbwheel.trigger import should_train
 
 VERBS = {"curating": "curate", "training": "train", "evaluating": "evaluate"}
-AGAIN, AGAIN_MS = 3, 5_000  # a job's status for "the engine is away": no attempt is spent
+AGAIN_MS = 5_000  # after a job whose status was AGAIN
 JOBS_AT_ONCE = 1  # a second would slow both, and the answers
 LINGER_MS = 10_000  # a job whose run has ended may take so long to end itself
 WHO = "controller"
@@ -60,35 +63,60 @@ class Runs:
     jobs: JobRunner
     deaths: dict[str, Ended] = field(default_factory=dict)  # noticed, and not yet written down
     moved_on: set[str] = field(default_factory=set)  # runs whose last job did its step
-    retry_ms: dict[str, int] = field(default_factory=dict)
+    pauses: dict[str, tuple[int, int]] = field(default_factory=dict)  # run -> since when, and for how many ms
+    faults: dict[str, str] = field(default_factory=dict)  # subject of a tick -> what it last stumbled over
 
 
 @contextmanager
-def lost_is_normal(what: str) -> Iterator[None]:
-    """Whoever moved a thing first has won it; look again at the next tick."""
+def apart(faults: dict[str, str], subject: str) -> Iterator[None]:
+    """Keep `subject` (a run, a rollout, a channel) from stopping the others of its tick; it is tried at the next one.
+
+    Whoever moved a thing first has won it. A subject is to a tick what a record is to the consumer: what nobody foresaw
+    is caught around it alone, and logged with its traceback when it begins, not twice a second as long as it lasts.
+    A store that is away concerns all of them: StoreUnavailable is raised.
+    """
     try:
         yield
+    except StoreUnavailable:
+        raise
     except LostRace:
-        log_lines.info("%s was moved by another; looking again", what)
+        log_lines.info("%s was moved by another; looking again", subject)
+    except Exception as error:
+        if faults.get(subject) != repr(error):
+            log_lines.exception("%s stumbles; the others go on, and it is tried again", subject)
+        faults[subject] = repr(error)
+    else:
+        faults.pop(subject, None)
 
 
 def move_runs(me: Runs, now_ms: int) -> None:
     """Start, restart and bury jobs as the runs' states ask for. Raises StoreUnavailable, with nothing lost."""
     me.deaths.update({ended.run: ended for ended in me.jobs.ended()})
     for ended in list(me.deaths.values()):
-        with lost_is_normal(ended.run):
+        with apart(me.faults, ended.run):
             _bury(me, ended, now_ms)
     with me.store.read() as tx:
         busy = release_rows.busy_runs(tx)
-        over = [release_rows.get_run(tx, name) for name in set(me.jobs.running()) - {run.id for run in busy}]
-    for run in over:
-        if now_ms - run.updated_ms > LINGER_MS:
-            log_lines.warning("run %s is over and its job still runs; it is stopped", run.id)
-            me.jobs.stop(run.id)
+    for name in set(me.jobs.running()) - {run.id for run in busy}:
+        with apart(me.faults, name):
+            _end_lingering(me, name, now_ms)
     for run in busy:
-        if run.id not in me.jobs.running() and run.id not in me.deaths and me.retry_ms.get(run.id, 0) <= now_ms:
-            with lost_is_normal(run.id):
+        if run.id not in me.jobs.running() and run.id not in me.deaths and not _pauses(me, run.id, now_ms):
+            with apart(me.faults, run.id):
                 _step_run(me, run, now_ms)
+
+
+def _pauses(me: Runs, run: str, now_ms: int) -> bool:
+    return run in me.pauses and lasts(now_ms, *me.pauses[run])
+
+
+def _end_lingering(me: Runs, name: str, now_ms: int) -> None:
+    """A job whose run has ended is given a moment to end itself."""
+    with me.store.read() as tx:
+        run = release_rows.get_run(tx, name)
+    if not lasts(now_ms, run.updated_ms, LINGER_MS):
+        log_lines.warning("run %s is over and its job still runs; it is stopped", run.id)
+        me.jobs.stop(run.id)
 
 
 def _bury(me: Runs, ended: Ended, now_ms: int) -> None:
@@ -98,7 +126,7 @@ def _bury(me: Runs, ended: Ended, now_ms: int) -> None:
         _give_back(tx, run.id)
         died = VERBS.get(run.state) == ended.verb
         if died and ended.status == AGAIN:
-            me.retry_ms[run.id] = now_ms + AGAIN_MS
+            me.pauses[run.id] = (now_ms, AGAIN_MS)
         elif died and run.attempts >= me.settings.job_attempts:
             reason = (
                 f"{ended.verb} ended {run.attempts} times without finishing, the last time with status {ended.status}; "
@@ -107,7 +135,7 @@ def _bury(me: Runs, ended: Ended, now_ms: int) -> None:
             rollouts.finish_run(tx, run, "failed", (reason,), None, now_ms, WHO)
         elif died:
             release_rows.save_run(tx, replace(run, attempts=run.attempts + 1, updated_ms=now_ms))
-            me.retry_ms[run.id] = now_ms + int(1000 * pause_s(run.attempts, me.settings.engine_restart_s))
+            me.pauses[run.id] = (now_ms, int(1000 * pause_s(run.attempts, me.settings.restart_pause_s)))
             log_lines.warning("%s of run %s ended with status %d; starting it again", ended.verb, run.id, ended.status)
     if not died:
         me.moved_on.add(ended.run)
@@ -117,7 +145,7 @@ def _bury(me: Runs, ended: Ended, now_ms: int) -> None:
 def _step_run(me: Runs, run: Run, now_ms: int) -> None:
     if run.state == "queued":
         with me.store.write() as tx:
-            run = release_rows.save_run(tx, replace(run, state="curating", attempts=1, updated_ms=now_ms))
+            run = rollouts.advance_run(tx, run, "curating", now_ms, attempts=1)
     if run.state == "training" and (run.release is not None or me.settings.upstream is not None):
         _pass_training(me, run, now_ms)
         return
@@ -132,7 +160,7 @@ def _step_run(me: Runs, run: Run, now_ms: int) -> None:
         started = me.jobs.start(run.id, VERBS[run.state])
     except OSError as error:  # a full disk, no more processes: rollouts must be watched all the same
         log_lines.error("%s of run %s cannot start: %s; trying again", VERBS[run.state], run.id, error)
-        me.retry_ms[run.id] = now_ms + AGAIN_MS
+        me.pauses[run.id] = (now_ms, AGAIN_MS)
         return
     if started:
         log_lines.info("%s of run %s starts (attempt %d)", VERBS[run.state], run.id, run.attempts)
@@ -142,7 +170,7 @@ def _pass_training(me: Runs, run: Run, now_ms: int) -> None:
     """A draft that is there already goes on to its evaluation; without the weights there is nothing to train."""
     with me.store.write() as tx:
         if run.release is not None:
-            release_rows.save_run(tx, replace(run, state="evaluating", attempts=1, updated_ms=now_ms))
+            rollouts.advance_run(tx, run, "evaluating", now_ms, attempts=1)
             return
         reason = f"no training: the weights are not here, an upstream answers; dataset {run.dataset} is frozen"
         rollouts.finish_run(tx, run, "failed", (reason,), None, now_ms, WHO)
@@ -151,7 +179,8 @@ def _pass_training(me: Runs, run: Run, now_ms: int) -> None:
 def _give_back(tx: Connection, run: str) -> None:
     """A killed job cannot give its engine back itself."""
     for engine in fleet_rows.all_engines(tx):
-        fleet_rows.drop_lease(tx, f"engine:{engine.id}", f"evaluate:{run}")
+        for step in STEPS:
+            fleet_rows.drop_lease(tx, f"engine:{engine.id}", holder(step, run))
 
 
 def train_if_due(me: Runs, channel: Channel, now_ms: int) -> None:

@@ -18,7 +18,7 @@ import httpx
 from deploy.processes import Child, bound_log, last_lines
 from deploy.upstreams import first_model, is_up
 from thumbwheel.clock import system_clock
-from thumbwheel.errors import EngineUnreachable, StoreUnavailable, ThumbwheelError
+from thumbwheel.errors import EngineHopeless, EngineUnreachable, StoreUnavailable
 from thumbwheel.eventlog import EventLog
 from thumbwheel.home import Home, write_private
 from thumbwheel.ids import new_id
@@ -36,10 +36,6 @@ HOPELESS = 3  # ends with status 2 (the settings are wrong) in a row before the 
 WRONG_SETTINGS = 2
 
 log_lines = logging.getLogger("thumbwheel.up")
-
-
-class EngineHopeless(ThumbwheelError):
-    """The engine says that its settings are wrong, and says so each time."""
 
 
 class Service:
@@ -75,7 +71,12 @@ class Service:
         """One look at everything. Raises EngineHopeless."""
         now_s = time.monotonic()
         for child in self._children:
-            event = child.tend(now_s)
+            try:
+                event = child.tend(now_s)
+            except OSError as error:
+                log_lines.error("%s cannot be started: %s; it is tried again", child.program.name, error)
+                self._say(f"{child.program.name} cannot be started ({error.strerror}); it is tried again")
+                continue
             if event is not None:
                 log_lines.info("%s %s%s", child.program.name, event, "" if event == "started" else f" ({child.status})")
             if event == "ended":
@@ -87,9 +88,15 @@ class Service:
         self._announce()
         if now_s >= self._logs_due_s:
             self._logs_due_s = now_s + LOGS_EVERY_S
-            for file in self._home.logs.glob("*.log"):
-                bound_log(file)
+            self._bound_logs()
         self._tell(now_s)
+
+    def _bound_logs(self) -> None:
+        for file in self._home.logs.glob("*.log"):
+            try:
+                bound_log(file)
+            except OSError as error:
+                log_lines.error("%s cannot be cut: %s", file.name, error)
 
     def _engine_moved(self, engine: Child, event: str) -> None:
         if event == "started":
@@ -145,7 +152,11 @@ class Service:
         """Write endpoints.json, whole, once both listeners answer."""
         if self._announced or not all(_answers(url) for url in self._endpoints.values()):
             return
-        write_private(self._home.endpoints, json.dumps(self._endpoints) + "\n")
+        try:
+            write_private(self._home.endpoints, json.dumps(self._endpoints) + "\n")
+        except OSError as error:
+            log_lines.error("endpoints.json waits: %s", error)
+            return
         self._announced = True
         log_lines.info("listening: %s", self._endpoints)
 

@@ -67,7 +67,10 @@ def smoke(
     """
     if not engines:
         return Smoke("waiting", ("no engine of its pool is ready",), {})
-    refused = _check_files(release, artifacts, model_dir, max_rank)
+    try:
+        refused = _check_files(release, artifacts, model_dir, max_rank)
+    except OSError as error:  # the disk's doing, or the machine's, and not the candidate's
+        return Smoke("waiting", (f"the adapter or the base cannot be read just now ({error.strerror})",), {})
     if refused is not None:
         return Smoke("failed", (refused,), {})
     seen: dict[str, object] = {}
@@ -87,7 +90,7 @@ def smoke(
 
 
 def _check_files(release: Release, artifacts: ArtifactStore, model_dir: Path | None, max_rank: int) -> str | None:
-    """Why the release's files must not be served; None where they may."""
+    """Why the release's files must not be served; None where they may. Raises OSError."""
     if release.adapter is None:
         return None
     try:
@@ -104,7 +107,7 @@ def _check_files(release: Release, artifacts: ArtifactStore, model_dir: Path | N
 def _ask(engine: Engine, release: Release, key: str | None) -> tuple[str | None, dict[str, object]]:
     """Why the release fails on this engine, if it does, and what was measured. Raises EngineError."""
     with client(engine, TIMEOUT_S, key) as http:
-        name = release.served_name or engine.base_name
+        name = engine.name_of(release)
         scored = engine.kind == "vllm"
         said = [speak(http, name, prompt, scored=scored) for prompt in PROMPTS]
         measured: dict[str, object] = {"texts": [spoken.text for spoken in said]}

@@ -12,6 +12,7 @@ It knows nothing of requests, runs or rollouts; it starts other packages' proces
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import logging
@@ -27,18 +28,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy.ground import claim, find_model, make_keys, raise_file_limit, short_folder, socket_path
-from deploy.ports import USUAL, listen, url
+from deploy.ports import listen, url
 from deploy.processes import Child, Program
 from deploy.service import Service
-from deploy.upstreams import upstream_address
+from thumbwheel import base
 from thumbwheel.cli import parser, settings_from
 from thumbwheel.clock import system_clock
 from thumbwheel.errors import SettingsError
 from thumbwheel.eventlog.sqlite import SqliteEventLog
-from thumbwheel.home import Home, prepare
+from thumbwheel.home import Home, prepare, read_secret
 from thumbwheel.ids import new_id
 from thumbwheel.records import Engine
-from thumbwheel.settings import PREFIX, Settings
+from thumbwheel.settings import HOST_OF, PREFIX, USUAL_PORTS, Settings
 from thumbwheel.stopping import Stop
 from thumbwheel.store.connection import open_store
 
@@ -70,11 +71,12 @@ def run(argv: list[str]) -> int:
 
 
 def _options() -> argparse.ArgumentParser:
-    options = parser("up", "start the whole service on this machine and keep it up")
+    options = parser("up")
     options.add_argument("--model", help="the base: a checkpoint's directory, or an id in transformers' cache")
     options.add_argument("--upstream", help="an OpenAI-compatible server's URL, which answers instead of an engine")
     options.add_argument("--upstream-model", help="what to ask it for; by default the first that it lists")
-    options.add_argument("--host", help="where to listen; by default 127.0.0.1")
+    options.add_argument("--host", help="where applications are listened to; by default 127.0.0.1")
+    options.add_argument("--admin-host", help="where administrators are; by default 127.0.0.1, whatever --host is")
     options.add_argument("--port", "--api-port", dest="api_port", help="by default 8080, or a free one")
     options.add_argument("--admin-port", dest="admin_port", help="by default 8081, or a free one")
     return options
@@ -83,6 +85,10 @@ def _options() -> argparse.ArgumentParser:
 def check(settings: Settings, home: Home) -> tuple[Settings, dict[str, socket.socket]]:
     """The settings with the model found, and the open listeners. Raises SettingsError with every problem."""
     problems: list[tuple[str, str, str]] = []
+    try:
+        read_secret(home)  # every gateway worker would end at once
+    except SettingsError as error:
+        problems += error.problems
     if settings.upstream is None:
         try:
             settings = replace(settings, model=str(find_model(settings)))
@@ -92,8 +98,9 @@ def check(settings: Settings, home: Home) -> tuple[Settings, dict[str, socket.so
     before = _ports_before(home)
     for name in ("api", "admin"):
         key = f"{name}_port"
+        host, port = getattr(settings, HOST_OF[key]), getattr(settings, key)
         try:
-            listeners[name] = listen(settings.host, key, getattr(settings, key), before.get(name, USUAL[key]))
+            listeners[name] = listen(host, key, port, before.get(name, USUAL_PORTS[key]))
         except SettingsError as error:
             problems += [problem for problem in error.problems if problem not in problems]
     if problems:
@@ -107,8 +114,9 @@ def _ports_before(home: Home) -> dict[str, int]:
     """Where a service that was killed listened: its clients look there first."""
     try:
         left = json.loads(home.endpoints.read_text())
-        return {name: int(address.rpartition(":")[2]) for name, address in left.items()}
-    except (FileNotFoundError, ValueError, AttributeError):
+        found = {name: int(address.rpartition(":")[2]) for name, address in left.items()}
+        return {name: port for name, port in found.items() if 0 < port < 65536}
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 
 
@@ -119,16 +127,19 @@ def serve(
     stop: threading.Event,
     say: Callable[[str], None],
 ) -> None:
-    """Run the service until `stop` is set, then drain it. Raises EngineHopeless."""
+    """Run the service until `stop` is set, then drain it. Raises EngineHopeless, SettingsError for another base."""
     home.endpoints.unlink(missing_ok=True)
     store, log = open_store(home.store), SqliteEventLog(home.events)
     try:
+        base.settle(store, settings)
         make_keys(home, store, system_clock())
         environment = child_environment(settings, os.environ)
         row = engine_row(settings, home, environment)
-        children = [Child(program, settings.engine_restart_s) for program in programs(settings, home, listeners, row)]
+        found = programs(settings, home, listeners, row, environment)
+        children = [Child(program, settings.restart_pause_s) for program in found]
         engine = next((child for child in children if child.program.name.startswith("engine")), None)
-        where = {name: url(settings.host, listener) for name, listener in listeners.items()}
+        hosts = {name: getattr(settings, HOST_OF[f"{name}_port"]) for name in listeners}
+        where = {name: url(hosts[name], listener) for name, listener in listeners.items()}
         service = Service(settings, home, store, log, children, engine, row, where, say)
         try:
             while not stop.is_set():
@@ -136,7 +147,7 @@ def serve(
                 stop.wait(TURN_S)
         finally:
             service.drain()
-            _remove_short_folder(home, row)
+            _remove_short_folder(home, row, environment)
     finally:
         log.close()
         store.close()
@@ -154,20 +165,20 @@ def _as_text(value: object) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def engine_row(settings: Settings, home: Home, environment: dict[str, str]) -> Engine:
+def engine_row(settings: Settings, home: Home, environment: Mapping[str, str]) -> Engine:
     """What the store says of the engine before it is there. An upstream's base_name may be empty until it is asked."""
     incarnation = new_id("inc", system_clock())
     if settings.upstream is not None:
-        address = upstream_address(settings.upstream)
         name = settings.upstream_model or ""
-        return Engine("upstream-0", POOL, "upstream", address, name, incarnation, "starting")
+        return Engine("upstream-0", POOL, "upstream", settings.upstream, name, incarnation, "starting")
     address = str(socket_path(home, ENGINE, environment))
     return Engine(ENGINE, POOL, "vllm", address, "base", incarnation, "starting")
 
 
-def programs(settings: Settings, home: Home, listeners: Mapping[str, socket.socket], row: Engine) -> list[Program]:
-    """What is to run, in the order of starting."""
-    environment = child_environment(settings, os.environ)
+def programs(
+    settings: Settings, home: Home, listeners: Mapping[str, socket.socket], row: Engine, environment: Mapping[str, str]
+) -> list[Program]:
+    """What is to run, each with `environment`, in the order of starting."""
     found = []
     if row.kind == "vllm":
         found.append(_engine(settings, home, row, environment))
@@ -211,9 +222,9 @@ def _gateway(
     )
 
 
-def _remove_short_folder(home: Home, row: Engine) -> None:
+def _remove_short_folder(home: Home, row: Engine, environment: Mapping[str, str]) -> None:
     if row.kind == "vllm" and not row.address.startswith(str(home.root)):
-        shutil.rmtree(short_folder(home, dict(os.environ)), ignore_errors=True)
+        shutil.rmtree(short_folder(home, environment), ignore_errors=True)
 
 
 def _signals() -> Stop:
@@ -247,11 +258,16 @@ def _speaker(terminal: bool) -> Callable[[str], None]:
         nonlocal last_words, last_s
         if terminal:
             final = text.startswith(("up ", "stopped"))
-            print(f"\r\033[Kthumbwheel: {text}", end="\n" if final else "", file=sys.stderr, flush=True)
+            _print(f"\r\033[Kthumbwheel: {text}", "\n" if final else "")
             return
         words = "".join(char for char in text if not char.isdigit())
         if words != last_words or time.monotonic() - last_s > TOLD_EVERY_S:
             last_words, last_s = words, time.monotonic()
-            print(f"thumbwheel: {text}", file=sys.stderr, flush=True)
+            _print(f"thumbwheel: {text}", "\n")
 
     return say
+
+
+def _print(text: str, end: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk, a closed terminal: no reason to stop the service
+        print(text, end=end, file=sys.stderr, flush=True)

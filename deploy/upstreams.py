@@ -14,22 +14,11 @@ from thumbwheel.records import Engine
 PROBE_S = 5.0
 
 
-def upstream_address(url: str) -> str:
-    """The URL that paths such as /v1/models are appended to."""
-    return url.rstrip("/").removesuffix("/v1")
-
-
 def client(engine: Engine, timeout_s: float, key: str | None = None) -> httpx.Client:
     """A client of the engine's API, whose paths begin with /v1; `key` goes to an upstream alone."""
-    if engine.kind == "vllm":
-        transport = httpx.HTTPTransport(uds=engine.address)
-        return httpx.Client(transport=transport, base_url="http://localhost", timeout=timeout_s)
-    address = engine.address
-    headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    if address.startswith("unix:"):
-        transport = httpx.HTTPTransport(uds=address.removeprefix("unix:"))
-        return httpx.Client(transport=transport, base_url="http://localhost", timeout=timeout_s, headers=headers)
-    return httpx.Client(base_url=address, timeout=timeout_s, headers=headers, trust_env=False)
+    headers = {} if key is None or engine.kind == "vllm" else {"authorization": f"Bearer {key}"}
+    transport = httpx.HTTPTransport(uds=engine.socket, trust_env=False)
+    return httpx.Client(transport=transport, base_url=engine.url, timeout=timeout_s, headers=headers, trust_env=False)
 
 
 def is_up(engine: Engine, key: str | None = None, timeout_s: float = PROBE_S) -> bool:

@@ -29,7 +29,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from thumbwheel.cli import parser, settings_from
-from thumbwheel.clock import Clock, system_clock
+from thumbwheel.clock import Clock, lasts, system_clock
 from thumbwheel.errors import LostRace, StoreUnavailable
 from thumbwheel.eventlog import EventLog, Record
 from thumbwheel.eventlog.sqlite import SqliteEventLog
@@ -116,7 +116,7 @@ def _decode(record: Record) -> Event | str:
     """The event, or why there is none."""
     try:
         return decode(record.value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         return f"not readable: {error}"
 
 
@@ -135,10 +135,10 @@ def _handle(tx: Connection, events: Sequence[tuple[int, Event]]) -> str | None:
 
 
 def give_up(store: Store, log: EventLog, partitions: Sequence[Position], window_s: float, now_ms: int) -> int:
-    """Refuse feedback that has waited for its inference for `window_s`; how many it is. The same again changes nothing.
+    """Refuse feedback that has waited for its inference for `window_s`. Returns how many. Idempotent.
 
-    Nothing is refused where anything in the log is unread: the inference may be in it. Raises
-    StoreUnavailable, LostRace.
+    Nothing is refused where anything in the log is unread: the inference may be in it. Raises StoreUnavailable,
+    LostRace.
     """
     read = {(at.topic, at.partition): at.offset for at in partitions}
     ends = {(topic, part): end for topic, parts in log.ends().items() for part, end in parts.items()}
@@ -159,15 +159,16 @@ def consume(store: Store, log: EventLog, clock: Clock, poll_s: float, window_s: 
     `poll_s` is the wait where there is nothing to read, `window_s` how long feedback waits for its inference.
     """
     wait_s = FIRST_WAIT_S
-    give_up_ms = 0
+    gave_up_ms: int | None = None
     partitions: list[Position] = []
-    resume_ms: dict[tuple[str, int], int] = {}
+    stopped_ms: dict[tuple[str, int], int] = {}
     while not stop.is_set():
         try:
             partitions = partitions or take_partitions(store, log)
             moved = False
             for i, at in enumerate(partitions):
-                if resume_ms.get((at.topic, at.partition), 0) > clock():
+                since_ms = stopped_ms.get((at.topic, at.partition))
+                if since_ms is not None and lasts(clock(), since_ms, int(PAUSE_S * 1000)):
                     continue
                 after = step(store, log, at, clock())
                 moved = moved or after.offset != at.offset
@@ -176,13 +177,13 @@ def consume(store: Store, log: EventLog, clock: Clock, poll_s: float, window_s: 
                         "%s/%d stops for %g s at %d: %d records in a row could not be handled (see the dead letters)",
                         *(at.topic, at.partition, PAUSE_S, after.offset, STREAK),
                     )
-                    resume_ms[at.topic, at.partition] = clock() + int(PAUSE_S * 1000)
+                    stopped_ms[at.topic, at.partition] = clock()
                     after = replace(after, streak=0)
                 partitions[i] = after
             wait_s = FIRST_WAIT_S
-            if not moved and clock() >= give_up_ms:
+            if not moved and (gave_up_ms is None or not lasts(clock(), gave_up_ms, int(GIVE_UP_EVERY_S * 1000))):
                 give_up(store, log, partitions, window_s, clock())
-                give_up_ms = clock() + int(GIVE_UP_EVERY_S * 1000)
+                gave_up_ms = clock()
             if not moved:
                 stop.wait(poll_s)
         except StoreUnavailable as error:
@@ -193,7 +194,7 @@ def consume(store: Store, log: EventLog, clock: Clock, poll_s: float, window_s: 
 
 def run(argv: list[str]) -> int:
     """The verb `consumer`. Returns 1 when another consumer has taken its place."""
-    settings = settings_from(parser("consumer", "ingest inference and feedback events into the store").parse_args(argv))
+    settings = settings_from(parser("consumer").parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     home = prepare(settings.home)
     stop = stop_on_signals()

@@ -3,20 +3,24 @@
 A pure function in canonical order: the same snapshot gives the same bytes, in whatever order its rows come. Each
 feedback gets exactly one verdict. It is refused, in this order, as
 
+    superseded                       its author said something else later of this answer
     what arrival already refused     training_not_permitted, no_text, foreign, inference_unknown (thumbwheel/ledger.py)
-    superseded                       its author said something else later, of this answer or of the same conversation
     not_chat                         a text completion: a row is a conversation, and would teach another prompt's form
+    too_long                         the conversation as it was sent has over RAW_FACTOR * max_prompt_width characters
     not_text                         the conversation holds something that is no text (an image, a tool call)
     no_user_turn                     the turn that was answered is not a user's
-    empty, too_short, too_long       nothing is left when invisible characters go; under MIN_WIDTH or over the limits
+    empty, too_long                  nothing is left when invisible characters go; over max_width or max_prompt_width
     degenerate                       no letter or digit in any script, or a loop
+    too_short                        under min_width
     self_identical                   the correction is the model's own answer, to the character
+    superseded                       its author said something else later in the same conversation
     duplicate, contradiction         see dedupe.py; contradictory ones are refused, all of them
-    author_cap                       its author has more than max(AUTHOR_ROWS, AUTHOR_SHARE of the rows); the first stay
+    author_cap                       its author has more than max(author_rows, author_share of the rows); the first stay
     split_conflict                   an earlier turn of its conversation is a question of another split
 
-or waits: inference_not_seen, no_correction. A split is fixed when a dataset first holds its group (splits.py). Where
-the rows are too few to train and to judge by, the curation says in `shortfall` how many more corrections it takes.
+or waits, if arrival has not refused it: inference_not_seen, no_correction. A split is fixed when a dataset first holds
+its group (splits.py). Where the rows are too few to train and to judge by, the curation says in `shortfall` how many
+more corrections it takes.
 
 It knows nothing of tokens (the trainer cuts by its model's length), of meaning, and of near duplicates.
 """
@@ -32,23 +36,31 @@ from dataclasses import asdict, dataclass, field
 from feedback import dedupe, splits
 from feedback.clean import clean, compared, says_nothing, width
 from feedback.dedupe import Proposal
-from feedback.join import Joined, superseded, turns
+from feedback.join import Joined, characters, superseded, turns
 from thumbwheel.ids import digest32
 from thumbwheel.ledger import (
     ARRIVAL_REFUSALS,
+    AUTHOR_CAP,
+    DEGENERATE,
+    EMPTY,
     INFERENCE_NOT_SEEN,
     NO_CORRECTION,
+    NO_USER_TURN,
+    NOT_CHAT,
+    NOT_TEXT,
     REFUSED,
+    SELF_IDENTICAL,
+    SPLIT_CONFLICT,
     SUPERSEDED,
+    TOO_LONG,
+    TOO_SHORT,
     USED,
     WAITING,
 )
 
 FORMAT = 1
+RAW_FACTOR = 8  # beyond it nobody looks what a conversation would be without its invisible characters
 COMPLETION = "cmpl-"  # what the inference ids of text completions begin with
-NOT_CHAT, NOT_TEXT, NO_USER_TURN, EMPTY = "not_chat", "not_text", "no_user_turn", "empty"
-TOO_SHORT, TOO_LONG, DEGENERATE = "too_short", "too_long", "degenerate"
-SELF_IDENTICAL, AUTHOR_CAP, SPLIT_CONFLICT = "self_identical", "author_cap", "split_conflict"
 
 Verdict = tuple[str, str | None]
 """State and reason."""
@@ -168,6 +180,8 @@ def _proposal(row: Joined, is_superseded: bool, limits: Limits) -> Proposal | Ve
         return WAITING, NO_CORRECTION
     if row.inference.startswith(COMPLETION):
         return REFUSED, NOT_CHAT
+    if characters(row.messages) > RAW_FACTOR * limits.max_prompt_width:
+        return REFUSED, TOO_LONG
     conversation = turns(row.messages)
     target = clean(row.correction).strip()
     reason = _fault(conversation, target, row.answer, limits)

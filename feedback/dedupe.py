@@ -2,7 +2,7 @@
 
 Two conversations are the same, and two targets, when they are after `clean.compared`. Within one conversation an
 author's last word counts; if two authors then want different answers, neither is taken; of equal ones the first is.
-It finds equal texts only: near duplicates come with a later order.
+It finds equal texts only: near duplicates are not looked for.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from feedback.clean import compared
 from feedback.join import Joined, Turn
 from thumbwheel.ids import digest32
-from thumbwheel.ledger import SUPERSEDED
+from thumbwheel.ledger import CONTRADICTION, DUPLICATE, SUPERSEDED
 
-DUPLICATE, CONTRADICTION = "duplicate", "contradiction"
 KEY_CHARS = 26
 
 

@@ -21,7 +21,6 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -34,9 +33,9 @@ from thumbwheel.clock import Clock, system_clock
 from thumbwheel.errors import ArtifactError, JobError, LostRace, StoreUnavailable
 from thumbwheel.home import Home, prepare
 from thumbwheel.ledger import NO_RUN_YET, USED, WAITING
-from thumbwheel.progress import note, seconds_left
+from thumbwheel.progress import AGAIN, note, seconds_left
 from thumbwheel.records import Run
-from thumbwheel.rollouts import finish_run
+from thumbwheel.rollouts import advance_run, finish_run
 from thumbwheel.store import data_rows, dataset_rows, release_rows
 from thumbwheel.store.connection import Store, open_store
 from thumbwheel.store.dataset_rows import ExampleRow, Ruling
@@ -47,8 +46,7 @@ STRAGGLERS_S = 5.0  # how long an inference may be behind a feedback that was ac
 RECENT_MS = 60_000  # a feedback that is older has no inference on its way
 POLL_S = 0.05
 NOTE_MS = 1_000  # while it waits, the run's row says how far it is so often
-TRIES, TRY_S = 8, 0.5  # for a store or an artifact store that is locked, full or away
-AGAIN = 3  # the exit status after that: no attempt is spent, the controller tries again later
+TRIES, TRY_S = 8, 0.5  # for a store or an artifact store that is locked, full or away; then the job ends with AGAIN
 
 Sleep = Callable[[float], None]
 
@@ -205,8 +203,7 @@ def _commit(store: Store, run_id: str, snapshot: Snapshot, curation: Curation, s
         )
         dataset_rows.rule(tx, _rulings(snapshot, curation, {}))
         state = "training" if run.release is None else "evaluating"
-        moved = replace(run, state=state, dataset=sha, progress={}, updated_ms=now_ms)
-        return release_rows.save_run(tx, moved).state
+        return advance_run(tx, run, state, now_ms, dataset=sha).state
 
 
 def _rulings(snapshot: Snapshot, curation: Curation, instead: Mapping[str, tuple[str, str | None]]) -> list[Ruling]:
@@ -222,7 +219,7 @@ def _rulings(snapshot: Snapshot, curation: Curation, instead: Mapping[str, tuple
 
 def run(argv: list[str]) -> int:
     """The verb `curate`. Returns 0 once the run has moved on, 1 where it failed, 3 where it is to be tried later."""
-    options = parser("curate", "freeze the dataset of a run (the controller starts this)")
+    options = parser("curate")
     options.add_argument("run", help="the run's id")
     arguments = options.parse_args(argv)
     # By logging and not by print: a log file on a full disk must not end the job.
@@ -241,7 +238,7 @@ def _job(store: Store, home: Home, run_id: str, clock: Clock, sleep: Sleep) -> i
     while True:
         attempt += 1
         try:
-            print(f"run {run_id}: {freeze(store, artifacts, home, run_id, clock, sleep)}")
+            log_lines.info("run %s: %s", run_id, freeze(store, artifacts, home, run_id, clock, sleep))
             return 0
         except (JobError, ArtifactError) as error:
             with store.write() as tx:

@@ -53,6 +53,14 @@ def turns(messages: Sequence[Mapping[str, object]]) -> tuple[Turn, ...] | None:
     return None if None in found else tuple(turn for turn in found if turn is not None)
 
 
+def characters(messages: Sequence[Mapping[str, object]]) -> int:
+    """How many characters of text the conversation has as it was sent."""
+    contents = [message.get("content") for message in messages]
+    parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
+    texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
+    return sum(len(text) for text in texts if isinstance(text, str))
+
+
 def _turn(message: Mapping[str, object]) -> Turn | None:
     role, content = ROLES.get(str(message.get("role"))), message.get("content")
     if isinstance(content, list):

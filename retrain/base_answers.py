@@ -18,7 +18,7 @@ from retrain import evaluate, gate_config, general
 from retrain.engine_client import EngineClient, Notebook
 from retrain.job import Job, base_of, path
 from thumbwheel.errors import ClientRejected, ThumbwheelError
-from thumbwheel.pools import lend_engine
+from thumbwheel.pools import holder, lend_engine
 
 FORMAT = 1  # raised when they are asked for differently
 AWAY_S = 10.0  # an engine that is away longer is not waited for
@@ -51,7 +51,7 @@ def _ask(job: Job, pool: str, stopped: Callable[[], bool]) -> None:
         prompts, prompts_sha = general.read_prompts(path(job.settings.general_prompts) or general.SHIPPED)
         notebook = open_notebook(job, prompts_sha)
         try:
-            with lend_engine(job.store, job.clock, pool, f"train:{job.id}") as lease:
+            with lend_engine(job.store, job.clock, pool, holder("train", job.id)) as lease:
                 client = EngineClient(lambda: job.whereabouts(lease.engine), how.concurrency, AWAY_S)
                 asyncio.run(_ask_all(client, notebook, prompts, how, stopped))
         finally:

@@ -239,11 +239,9 @@ class EngineClient:
             engine = self._locate()
             if engine is None:
                 return None, None
-            by_socket = engine.address.startswith("/")
-            transport = httpx.AsyncHTTPTransport(uds=engine.address) if by_socket else httpx.AsyncHTTPTransport()
-            base_url = "http://localhost" if by_socket else engine.address
+            transport = httpx.AsyncHTTPTransport(uds=engine.socket)
             self._http = await self._stack.enter_async_context(
-                httpx.AsyncClient(transport=transport, base_url=base_url, timeout=REQUEST_TIMEOUT_S)
+                httpx.AsyncClient(transport=transport, base_url=engine.url, timeout=REQUEST_TIMEOUT_S)
             )
             self._reached = engine
         return self._http, self._reached

@@ -184,7 +184,7 @@ class _Session:
         self.done, self.planned = 0, tests + len(asked.taught) + 2 * scored + 4 * tests + 4 * len(asked.prompts)
 
     async def run(self) -> None:
-        """In this order: answers may be twice as long as the longest accepted one, which scoring counts."""
+        """Scoring first: it counts the longest accepted answer, and generated ones may be twice as long."""
         rows = [*self.asked.fresh, *self.asked.older, *self.asked.taught]
         if not rows and not self.asked.prompts:
             return

@@ -1,4 +1,7 @@
-"""From measurements to evidence: one value a group, with bounds. Pure; what it makes is what the gate reads."""
+"""From measurements to evidence: one value a group, with bounds. What it makes is what the gate reads.
+
+Pure, but for a scorer that takes too long: that one is an error.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from retrain.engine_client import Answer
 from retrain.evaluate import GeneralItem, HeldOut, Measurements, Plan
 from retrain.gate import Evidence, General, Thresholds
 from retrain.general import FormMark, form_marks, is_right
+from retrain.scoring import bounded
 from retrain.statistics import (
     Interval,
     effective_units,
@@ -139,14 +143,18 @@ def _incumbent_right(found: Measurements, pair: tuple[int, int]) -> bool:
 
 
 def scores(items: Sequence[HeldOut], scorers: Sequence[Scorer], confidence: float) -> list[Scored]:
-    """The channel's scorers, and chrF beside them, on every answer; an item's value is the mean over its answers."""
+    """The channel's scorers, and chrF beside them, on every answer; an item's value is the mean over its answers.
+
+    Raises JobError where one takes too long.
+    """
     labelled = [(f"scorer {number} ({scorer.kind})", scorer) for number, scorer in enumerate(scorers, start=1)]
     if all(scorer.kind != "chrf" for scorer in scorers):
         labelled.append(("chrf", Scorer("chrf")))
     found = []
     for label, scorer in labelled:
         both = [
-            (_mean_score(scorer, item.draft, item), _mean_score(scorer, item.incumbent, item), item) for item in items
+            (_mean_score(label, scorer, item.draft, item), _mean_score(label, scorer, item.incumbent, item), item)
+            for item in items
         ]
         held = [(draft, incumbent, item.row.group) for draft, incumbent, item in both
                 if draft is not None and incumbent is not None]  # fmt: skip
@@ -169,8 +177,11 @@ def _within(interval: Interval, least: float) -> Interval:
     return Interval(interval.mean, max(least, interval.lower), min(1.0, interval.upper), interval.n)
 
 
-def _mean_score(scorer: Scorer, answers: Sequence[Answer], item: HeldOut) -> float | None:
-    values = [score(scorer, answer.text, item.row.completion) for answer in answers]
+def _mean_score(label: str, scorer: Scorer, answers: Sequence[Answer], item: HeldOut) -> float | None:
+    values = []
+    for answer in answers:
+        with bounded(label):
+            values.append(score(scorer, answer.text, item.row.completion))
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None
 

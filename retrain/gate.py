@@ -65,7 +65,7 @@ class Evidence:
     older: Interval | None  # older test rows
     taught: Interval | None  # cases corrected before
     taught_lost: int  # of those, how many fell by more than `lost_case`
-    scorers: Mapping[str, Interval]  # by label, draft less incumbent, on new test rows' answers
+    scorers: Mapping[str, Interval]  # by label, draft less incumbent, on all test rows' answers
     faulty_share: float  # of the draft's answers
     faulty_answers: int
     answers: int

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrain.scoring import bounded
 from thumbwheel.errors import JobError
 from thumbwheel.scorers import Scorer, score
 
@@ -97,12 +98,13 @@ class FormMark:
     opening: str = ""
 
     def matches(self, answer: str) -> bool:
-        """Whether `answer` has the form."""
+        """Whether `answer` has the form. Raises JobError where its scorer takes too long."""
         if self.scorer is None:
             return answer.lstrip().casefold().startswith(self.opening)
-        if self.scorer.kind == "label" and self.scorer.pattern is not None:
-            return self.scorer.pattern.search(answer) is not None
-        return score(self.scorer, answer, None) == 1.0
+        with bounded(self.label):
+            if self.scorer.kind == "label" and self.scorer.pattern is not None:
+                return self.scorer.pattern.search(answer) is not None
+            return score(self.scorer, answer, None) == 1.0
 
 
 def form_marks(scorers: Sequence[Scorer], completions: Sequence[str]) -> tuple[FormMark, ...]:

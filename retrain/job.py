@@ -6,7 +6,7 @@ It knows nothing of what a step does (see retrain/training.py and retrain/judgin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from thumbwheel.adapter import BaseModules, base_modules
@@ -16,6 +16,7 @@ from thumbwheel.errors import JobError, LostRace
 from thumbwheel.home import Home
 from thumbwheel.progress import note
 from thumbwheel.records import Engine, Run
+from thumbwheel.rollouts import finish_run
 from thumbwheel.settings import Settings
 from thumbwheel.store import fleet_rows, release_rows
 from thumbwheel.store.connection import Store
@@ -72,12 +73,10 @@ class Job:
 
     def fail(self, reason: str) -> None:
         """End the run as failed, unless somebody else has ended it."""
-        now_ms = self.clock()
         with self.store.write() as tx:
             run = release_rows.get_run(tx, self.id)
             if run.state == self.state:
-                release_rows.save_run(tx, replace(run, state="failed", reasons=(reason,), updated_ms=now_ms))
-                fleet_rows.record(tx, now_ms, self.who, "fail_run", run.id, {"state": run.state}, {"why": reason})
+                finish_run(tx, run, "failed", (reason,), None, self.clock(), self.who)
 
 
 def base_of(settings: Settings) -> BaseModules:

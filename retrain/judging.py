@@ -20,7 +20,7 @@ from retrain.engine_client import EngineClient, Notebook
 from retrain.gate import FAIL, INSUFFICIENT, PASS, Thresholds, gate
 from retrain.job import Job, Moved, base_of, path, required
 from thumbwheel.errors import EngineUnreachable, LostRace
-from thumbwheel.pools import LEASE_MS, Lease, lend_engine
+from thumbwheel.pools import LEASE_MS, Lease, holder, lend_engine
 from thumbwheel.progress import seconds_left
 from thumbwheel.records import Channel, Release, Run
 from thumbwheel.rollouts import finish_run
@@ -163,7 +163,7 @@ def _lent(job: Job, pool: str, outage_s: float) -> Iterator[Lease]:
     with ExitStack() as stack:
         while True:
             try:
-                lease = stack.enter_context(lend_engine(job.store, job.clock, pool, f"evaluate:{job.id}"))
+                lease = stack.enter_context(lend_engine(job.store, job.clock, pool, holder("evaluate", job.id)))
                 break
             except (EngineUnreachable, LostRace) as error:
                 patience_s = outage_s if isinstance(error, EngineUnreachable) else LEASE_MS / 1000 + outage_s

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,8 +22,10 @@ from retrain.evidence import GeneralTable, Scored, contrast_gain, pair_gains, sh
 from retrain.gate import Evidence, Thresholds, Verdict
 from retrain.gate_config import Measure
 from retrain.statistics import Interval
+from thumbwheel.printable import printable
 
 VERSION = 1
+_MARKUP = re.compile(r"\\|\](?=[(\[])")  # brackets of intervals stay
 EXAMPLES = 8  # test questions shown with both answers in report.md; report.json holds all
 ESTIMATOR = (
     "mean over the tokens of the base's greedy answers of KL(base || draft) in nats, from the 20 likeliest tokens of "
@@ -93,16 +96,15 @@ def write(directory: Path, findings: Findings) -> None:
     content = as_json(findings)
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     (directory / "report.json").write_text(text + "\n", encoding="utf-8")
-    plots = [
-        name
-        for name, drawn in (
-            ("gain.png", _plot_gain(findings)),
-            ("general.png", _plot_general(findings)),
-            ("loss.png", _plot_loss(findings.training)),
-        )
-        if drawn is not None and _save(drawn, directory / name)
-    ]
-    (directory / "report.md").write_text(as_markdown(findings, plots), encoding="utf-8")
+    plots = {
+        "gain.png": _plot_gain(findings),
+        "general.png": _plot_general(findings),
+        "loss.png": _plot_loss(findings.training),
+    }
+    drawn = {name: figure for name, figure in plots.items() if figure is not None}
+    for name, figure in drawn.items():
+        FigureCanvasAgg(figure).print_png(str(directory / name))
+    (directory / "report.md").write_text(as_markdown(findings, list(drawn)), encoding="utf-8")
 
 
 def as_json(findings: Findings) -> dict[str, Any]:
@@ -116,11 +118,10 @@ def as_json(findings: Findings) -> dict[str, Any]:
         "verdict": findings.verdict.result,
         "reasons": list(findings.verdict.reasons),
         "checks": [_numbers(asdict(check)) for check in findings.verdict.checks],
-        "gain": _interval(evidence.gain) and {**_interval(evidence.gain), "is": GAIN},  # type: ignore[dict-item]
-        "contrast": _interval(evidence.contrast)
-        and {**_interval(evidence.contrast), "units": evidence.contrast_units, "pairs": len(pairs), "is": CONTRAST},  # type: ignore[dict-item]
+        "gain": _with(evidence.gain, {"is": GAIN}),
+        "contrast": _with(evidence.contrast, {"units": evidence.contrast_units, "pairs": len(pairs), "is": CONTRAST}),
         "contrast_change": _interval(evidence.contrast_change),
-        "contrast_gain": _interval(in_nats) and {**_interval(in_nats), "is": CONTRAST_GAIN},  # type: ignore[dict-item]
+        "contrast_gain": _with(in_nats, {"is": CONTRAST_GAIN}),
         "older": _interval(evidence.older),
         "taught": _interval(evidence.taught),
         "taught_lost": evidence.taught_lost,
@@ -194,7 +195,12 @@ def _test(item: HeldOut) -> dict[str, Any]:
 
 
 def _interval(interval: Interval | None) -> dict[str, Any] | None:
-    return None if interval is None else _numbers(asdict(interval))
+    return _with(interval, {})
+
+
+def _with(interval: Interval | None, more: Mapping[str, object]) -> dict[str, Any] | None:
+    """The interval as JSON, with what more is to be said of it; None where it was not measured."""
+    return None if interval is None else {**_numbers(asdict(interval)), **more}
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, Any]:
@@ -212,7 +218,7 @@ def as_markdown(findings: Findings, plots: Sequence[str]) -> str:
         "",
         HEADLINES[verdict.result],
         "",
-        *(f"- {reason}" for reason in verdict.reasons),
+        *(f"- {_plain(reason)}" for reason in verdict.reasons),
         *([""] if verdict.reasons else []),
         f"Channel `{subject.channel}`, run `{subject.run}`, dataset `{subject.dataset[:12]}`. Judged beside "
         f"{incumbent}, both asked through the engine as they are served.",
@@ -275,7 +281,7 @@ def _general_lines(findings: Findings) -> list[str]:
     return [
         f"- General prompts: base right {table.both + table.base_only} of {general.prompts}, draft "
         f"{table.both + table.draft_only}; {table.base_only} lost, {table.draft_only} won; difference "
-        f"{_words(general.difference)}; {leaks} (looked for: {', '.join(table.marks) or 'nothing'}).",
+        f"{_words(general.difference)}; {leaks} (looked for: {_plain(', '.join(table.marks)) or 'nothing'}).",
         f"- KL {general.kl:.4f} over {general.kl_tokens} tokens: {ESTIMATOR}.",
     ]
 
@@ -293,9 +299,14 @@ def _examples(tests: Sequence[HeldOut]) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """One line of a table: other people's text must not end it."""
-    flat = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
-    return flat if len(flat) <= 300 else flat[:299] + "…"
+    """One line of a table."""
+    flat = " ".join(text.split())
+    return _plain(flat if len(flat) <= 300 else flat[:299] + "…").replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Text that may be other people's, on one line: it brings no block, tag, link or picture."""
+    return _MARKUP.sub(r"\\\g<0>", printable(" ".join(text.split()))).replace("<", "&lt;").replace("`", "'")
 
 
 def _figure(value: float | None) -> str:
@@ -362,8 +373,3 @@ def _plot_loss(training: Mapping[str, Any] | None) -> Figure | None:
     axes.set_title("Training")
     axes.legend()
     return figure
-
-
-def _save(figure: Figure, path: Path) -> bool:
-    FigureCanvasAgg(figure).print_png(str(path))
-    return True

@@ -1,6 +1,7 @@
 """Reads a dataset artifact's rows: one JSON object a line in `rows.jsonl`.
 
-It knows nothing of how rows were chosen, and nothing of any model; only `tokens` asks a tokenizer.
+It knows nothing of how rows were chosen, and nothing of any model; only `prompt_tokens` and `answer_tokens` ask a
+tokenizer.
 """
 
 from __future__ import annotations
@@ -21,15 +22,13 @@ Message = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Row:
-    """One example: the turns up to the user's last, the answer a person accepted, and where both came from."""
+    """One example: the turns up to the user's last, the answer a person accepted, and its group and split."""
 
     id: str
     messages: tuple[Message, ...]
     completion: str
-    rejected: str | None
     group: str
     split: str
-    provenance: Mapping[str, str]  # feedback, inference, author, role: whichever the line holds
 
 
 def read_rows(dataset: Path, splits: Collection[str]) -> tuple[Row, ...]:
@@ -78,10 +77,8 @@ def _row(value: Mapping[str, Any], number: int) -> Row:
         id=str(value["id"]),
         messages=tuple({"role": message["role"], "content": message["content"]} for message in messages),
         completion=value["completion"],
-        rejected=value.get("rejected"),
         group=str(value.get("group", value["id"])),
         split=value["split"],
-        provenance={key: str(value[key]) for key in ("feedback", "inference", "author", "role") if value.get(key)},
     )
 
 

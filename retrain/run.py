@@ -11,7 +11,7 @@ full, and no attempt is spent.
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable
 
 from retrain.job import Ended, Job, Moved
@@ -30,9 +30,12 @@ from thumbwheel.errors import (
     StoreUnavailable,
 )
 from thumbwheel.home import Home
+from thumbwheel.progress import AGAIN
 from thumbwheel.store.connection import open_store
 
-DONE, FAILED, AGAIN = 0, 1, 3
+DONE, FAILED = 0, 1
+
+log = logging.getLogger("thumbwheel.jobs")
 
 
 def train(argv: list[str]) -> int:
@@ -46,26 +49,29 @@ def evaluate(argv: list[str]) -> int:
 
 
 def _run(argv: list[str], verb: str, state: str, step: Callable[[Job], None]) -> int:
-    parser = cli.parser(verb, f"Do the step `{state}` of a run. The controller starts this; it may be repeated.")
+    parser = cli.parser(verb)
     parser.add_argument("run", metavar="RUN")
     arguments = parser.parse_args(argv)
     settings = cli.settings_from(arguments)
+    # By logging and not by print: a log file on a full disk must not end the job with another status.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     home = Home(settings.home)
     job = Job(arguments.run, state, settings, home, open_store(home.store), ArtifactStore(home.artifacts), system_clock)
     try:
         step(job)
     except Moved:
-        print(f"{job.id}: nothing to do, the run is not {state}")
+        log.info("%s: nothing to do, the run is not %s", job.id, state)
     except Ended as error:
-        print(f"{job.id}: {error}", file=sys.stderr)
+        log.error("%s: %s", job.id, error)
         return FAILED
     except (JobError, ArtifactError, SettingsError) as error:
         reason = f"{error.reason}: {error}" if isinstance(error, AdapterRefused) else str(error)
         job.fail(reason)
-        print(f"{job.id}: failed: {reason}", file=sys.stderr)
+        log.error("%s: failed: %s", job.id, reason)
         return FAILED
     except (EngineUnreachable, LostRace, StoreUnavailable) as error:
-        print(f"{job.id}: to be tried again: {error}", file=sys.stderr)
+        log.warning("%s: to be tried again: %s", job.id, error)
         return AGAIN
     finally:
         job.store.close()

@@ -6,7 +6,6 @@ WORK/progress.json, may be killed and started again, and writes OUT/training.jso
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +20,13 @@ from retrain import base_answers
 from retrain.job import Ended, Job, Moved, base_of, model_directory, required
 from thumbwheel.adapter import check_adapter, write_origin
 from thumbwheel.errors import JobError
-from thumbwheel.ids import new_id
+from thumbwheel.lifeline import tie
 from thumbwheel.progress import seconds_left
 from thumbwheel.records import Release
+from thumbwheel.rollouts import advance_run, make_draft
 from thumbwheel.store import fleet_rows, release_rows
 
 POLL_S = 0.5
-POOL = "default"
-PR_SET_PDEATHSIG = 1
 
 
 def train_run(job: Job) -> None:
@@ -41,12 +38,17 @@ def train_run(job: Job) -> None:
     job.folder.chmod(0o700)
     out = job.folder / "adapter"
     if not (out / "training.json").is_file():  # the recipe writes it last
-        with base_answers.asked_meanwhile(job, POOL):
+        with base_answers.asked_meanwhile(job, _incumbent(job, run.channel).pool):
             _run_recipe(job, dataset, out)
     write_origin(out, base)
     check_adapter(out, base, job.settings.max_lora_rank)
     adapter = job.artifacts.publish(out, "adapter", {"run": run.id, "dataset": run.dataset, "base": base.fingerprint})
     _hand_on(job, adapter)
+
+
+def _incumbent(job: Job, channel: str) -> Release:
+    with job.store.read() as tx:
+        return release_rows.get_release(tx, release_rows.get_channel(tx, channel).stable)
 
 
 def _hand_on(job: Job, adapter: str) -> None:
@@ -56,25 +58,8 @@ def _hand_on(job: Job, adapter: str) -> None:
         run = release_rows.get_run(tx, job.id)
         if run.state != job.state:
             raise Moved
-        channel = release_rows.get_channel(tx, run.channel)
-        incumbent = release_rows.get_release(tx, channel.stable)
-        release = Release(
-            id=new_id("rel", now_ms),
-            channel=channel.name,
-            state="draft",
-            pool=POOL,
-            base=incumbent.base,
-            adapter=adapter,
-            run=run.id,
-            parent=incumbent.id,
-            report=None,
-            reason=None,
-            created_ms=now_ms,
-            version=1,
-        )
-        release_rows.insert_release(tx, release)
-        moved = replace(run, state="evaluating", release=release.id, attempts=0, progress={}, updated_ms=now_ms)
-        release_rows.save_run(tx, moved)
+        release = make_draft(tx, release_rows.get_channel(tx, run.channel), adapter, run.id, now_ms)
+        advance_run(tx, run, "evaluating", now_ms, release=release.id, attempts=0)
         fleet_rows.record(tx, now_ms, job.who, "train", run.id, {"state": run.state}, {"release": release.id})
 
 
@@ -96,7 +81,6 @@ def _run_recipe(job: Job, dataset: Path, out: Path) -> None:
         command += ["--config", str(Path(job.settings.recipe_config).resolve())]
     errors = job.folder / "recipe.err"
     environment = recipe_environment(os.environ, job.settings.train_threads)
-    mine = os.getpid()
     with errors.open("wb") as stderr, (job.folder / "recipe.log").open("ab") as stdout:
         child = subprocess.Popen(
             command,
@@ -104,7 +88,7 @@ def _run_recipe(job: Job, dataset: Path, out: Path) -> None:
             stdout=stdout,
             stderr=stderr,
             env=environment,
-            preexec_fn=lambda: _die_with_parent(mine),
+            preexec_fn=tie(signal.SIGKILL),  # a checkpoint's writer must not outlive the job beside its successor
         )
         try:
             _watch(job, child, work / "progress.json")
@@ -156,10 +140,3 @@ def _watch(job: Job, child: subprocess.Popen[bytes], file: Path) -> None:
 def _last_words(file: Path) -> str:
     lines = file.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")[:500]
-
-
-def _die_with_parent(parent: int) -> None:
-    """In the child: be killed when the job is, as a checkpoint's writer must not outlive it beside its successor."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)

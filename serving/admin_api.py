@@ -7,6 +7,7 @@ need no key on this listener, everything else an administrator's.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any, Literal
 
 from fastapi import FastAPI, Request, Response
@@ -27,7 +28,7 @@ from thumbwheel.errors import (
     NotFound,
     Unavailable,
 )
-from thumbwheel.policies import check_name, merge_policies, parse_stages
+from thumbwheel.policies import check_name, parse_changes, parse_stages
 from thumbwheel.records import RUN_BUSY, Policies, Release, Run
 from thumbwheel.store import fleet_rows, release_rows
 
@@ -68,6 +69,7 @@ def _channels(app: FastAPI, desk: Desk) -> None:
         key = await desk.key(request)
         body = await desk.body(request)
         check_name(name)
+        changes = await asyncio.to_thread(parse_changes, body)  # not in the transaction, which others wait for
 
         def move(tx: Connection) -> bool:
             channel, now_ms = release_rows.find_channel(tx, name), parts.clock()
@@ -76,10 +78,10 @@ def _channels(app: FastAPI, desk: Desk) -> None:
                 if engine is None:
                     raise Unavailable("No engine has been started yet.", code="engine_unavailable", retry_after=2)
                 base = engine.base_name if engine.kind == "upstream" else parts.settings.model
-                policies = merge_policies(Policies(), body)
+                policies = replace(Policies(), **changes)
                 rollouts.create_channel(tx, name, policies, base, engine.pool, now_ms, key.id)
                 return True
-            rollouts.change_policies(tx, channel, merge_policies(channel.policies, body), now_ms, key.id)
+            rollouts.change_policies(tx, channel, replace(channel.policies, **changes), now_ms, key.id)
             return False
 
         new = await desk.change(move)
@@ -164,12 +166,7 @@ def _runs(app: FastAPI, desk: Desk) -> None:
     async def decide(run_id: str, verdict: str, word: str, who: str) -> dict[str, Any]:
         def move(tx: Connection) -> Run:
             run = release_rows.get_run(tx, run_id)
-            if run.state != "insufficient_evidence":
-                raise Conflict(f"Run {run.id} is {run.state}; only insufficient_evidence waits for a person.")
-            if run.release is None:
-                raise Conflict(f"Run {run.id} made no release that could be decided on.")
-            reasons = (*run.reasons, f"{word} by {who}")
-            return rollouts.finish_run(tx, run, verdict, reasons, None, parts.clock(), who)
+            return rollouts.decide_run(tx, run, verdict, word, parts.clock(), who)
 
         return views.run_view(await desk.change(move))
 

@@ -25,6 +25,7 @@ from starlette.middleware.cors import CORSMiddleware
 from serving.admin_api import admin
 from serving.asking import CHAT_PATH, COMPLETIONS_PATH
 from serving.chat import Chat
+from serving.connection import Connection
 from serving.feedback_api import api
 from serving.feedback_log import FeedbackLog
 from serving.inference_log import InferenceLog
@@ -41,7 +42,7 @@ from thumbwheel.clock import Clock, system_clock
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.home import prepare, read_secret
 from thumbwheel.ids import new_id
-from thumbwheel.settings import Settings
+from thumbwheel.settings import USUAL_PORTS, Settings
 from thumbwheel.store.connection import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,6 @@ DRAIN_S = 30
 KEEP_ALIVE_S = 75
 URGENT_MS = 400
 FEEDBACK_MS = 2_000
-DEFAULT_PORTS = {"api": 8080, "admin": 8081}
 BACKLOG = 2048
 THREADS = 32
 EXPOSED_HEADERS = (
@@ -71,7 +71,7 @@ class Gateway:
         urgent = Store(f"sqlite:///{home.store}", busy_ms=URGENT_MS)
         worker = new_id("worker", clock())
         watch = Watch(urgent, home, clock, worker, settings.gateway_poll_ms)
-        upstream = Upstream(settings.engine_timeout_s, settings.upstream_key)
+        upstream = Upstream(settings.upstream_key)
         in_flight = InFlight(settings.max_in_flight)
         inference_log = InferenceLog(
             lambda: SqliteEventLog(home.events), home.spool, settings.log_queue, settings.spool_bytes
@@ -164,7 +164,7 @@ def listener(application: Application | FastAPI) -> Listener:
         uvicorn.Config(
             application,
             loop="none",
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -209,13 +209,13 @@ def _listen(descriptor: int | None, host: str, port: int) -> socket.socket:
 
 def run(argv: list[str]) -> int:
     """The verb `gateway`."""
-    options = parser("gateway", "one gateway worker; `thumbwheel up` starts it")
+    options = parser("gateway")
     options.add_argument("--api-fd", type=int, help="a listening socket, inherited, for the application API")
     options.add_argument("--admin-fd", type=int, help="a listening socket, inherited, for the admin API")
     arguments = options.parse_args(argv)
     settings = settings_from(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    api_socket = _listen(arguments.api_fd, settings.host, settings.api_port or DEFAULT_PORTS["api"])
-    admin_socket = _listen(arguments.admin_fd, settings.host, settings.admin_port or DEFAULT_PORTS["admin"])
+    api_socket = _listen(arguments.api_fd, settings.host, settings.api_port or USUAL_PORTS["api_port"])
+    admin_socket = _listen(arguments.admin_fd, settings.admin_host, settings.admin_port or USUAL_PORTS["admin_port"])
     uvloop.run(serve(settings, api_socket, admin_socket))
     return 0

@@ -20,6 +20,10 @@ CHAT_PATH, COMPLETIONS_PATH = "/v1/chat/completions", "/v1/completions"
 CONVERSATION_HEADER = "x-thumbwheel-conversation"
 PIN_HEADER = "x-thumbwheel-release"
 DERIVED_CHARS = 20
+FEW_TOKENS = 16  # an application that asks for fewer wants a word, cut off where it may be
+WHICH_TOKENS = ("logit_bias", "allowed_token_ids", "ignore_eos")  # these can make any release say anything
+PENALTIES = ("frequency_penalty", "presence_penalty")  # rewards for repetition where they are below 0
+WHERE_TO_STOP = ("stop", "stop_token_ids")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,24 @@ class Asking:
     def kind(self) -> str:
         """How its inference id begins."""
         return "chatcmpl" if self.chat else "cmpl"
+
+    @property
+    def excused(self) -> frozenset[str]:
+        """The faults of an answer that this request can bring about with any release: they tell nothing of this one.
+
+        Else a client could roll a candidate back with a few requests. An ordinary `max_tokens` excuses nothing, so an
+        application that always sends one keeps the guard against answers that ramble.
+        """
+        body, found = self.body, set()
+        if any(name in body for name in WHICH_TOKENS):
+            found |= {"empty", "truncated", "degenerate"}
+        if any(name in body for name in WHERE_TO_STOP):
+            found.add("empty")
+        if min(body.get(name, FEW_TOKENS) for name in ("max_tokens", "max_completion_tokens")) < FEW_TOKENS:
+            found |= {"empty", "truncated"}
+        if body.get("temperature", 1) > 1 or any(body.get(name, 0) < 0 for name in PENALTIES):
+            found.add("degenerate")
+        return frozenset(found)
 
 
 def understand(raw: Mapping[str, Any], chat: bool, key: Key, conversation: str | None, pin: str | None) -> Asking:

@@ -35,7 +35,7 @@ from serving.replies import (
     read_json,
     send_json,
 )
-from serving.upstream import Target, events
+from serving.upstream import Target, events, translated
 from thumbwheel.errors import (
     ClientRejected,
     EngineError,
@@ -84,8 +84,8 @@ class Chat:
             told = as_request_error(error)
             await reply.fail(told.status, told.body(), [*error_headers(told), *self._named(reply)])
         except Exception:
-            # The outermost edge of a request, and so the one place for a broad except: what gets here is a fault of
-            # ours that nobody foresaw. Without it the client would see its connection break, or a stream that just
+            # The outermost edge of a request, and so a place for a broad except: what gets here is a fault of ours
+            # that nobody foresaw. Without it the client would see its connection break, or a stream that just
             # stops as if it had been finished; it is told that we failed, the log gets the traceback, once.
             named = self._named(reply)
             log.exception("request %s failed", reply.request_id)
@@ -99,18 +99,17 @@ class Chat:
     async def _serve(self, scope: Scope, receive: Receive, reply: Reply) -> None:
         if scope["method"] != "POST":
             raise MethodNotAllowed(scope["method"], ("POST",))
-        began = time.monotonic()
         parts = self._parts
         key = await authenticate(parts, header(scope, b"authorization"), "app")
-        with parts.in_flight.entered(key):
+        with parts.in_flight.entered(key.id):
             raw = await read_json(scope, receive, parts.settings.max_body_bytes)
             chat = scope["path"].endswith("/chat/completions")
             conversation = header(scope, CONVERSATION_HEADER.encode())
             asking = understand(raw, chat, key, conversation, header(scope, PIN_HEADER.encode()))
-            exchange = self._begin(asking, key, reply, began)
+            exchange = self._begin(asking, key, reply)
             await self._while_there(exchange, receive)
 
-    def _begin(self, asking: Asking, key: Key, reply: Reply, began: float) -> Exchange:
+    def _begin(self, asking: Asking, key: Key, reply: Reply) -> Exchange:
         parts, now = self._parts, self._parts.watch.now
         channel = now.channels.get(asking.channel)
         if channel is None:
@@ -125,6 +124,7 @@ class Chat:
         logged = channel.policies.log != "off"
         id_ = mint_inference_id(asking.kind, channel.name, key.tenant, at_ms, parts.secret, logged=logged)
         reply.request_id = reply.request_id or id_
+        began = time.monotonic()  # its body is here: what the client took to send it is not the engine's doing
         return Exchange(asking, key, channel, variant, reply, id_, at_ms, began, variant.release)
 
     async def _while_there(self, exchange: Exchange, receive: Receive) -> None:
@@ -157,14 +157,18 @@ class Chat:
             status = "cancelled"
             raise
         except ClientRejected as error:
-            status, exchange.error = "client_error", str(error)
+            status = "client_error"
+            exchange.note(error)
             await exchange.reply.fail(error.status, {"error": error.payload}, self._named(exchange.reply))
         except ReleaseFailed as error:
-            status, exchange.error = "release_error", str(error)
+            status = "release_error"
+            exchange.note(error)
             await self._fail(exchange, "The model failed to answer this request. Try again.", "engine_failed")
         except EngineUnreachable as error:
-            # After the first byte a break is the release's doing as far as anyone can tell, and the client's loss.
-            status, exchange.error = "release_error" if exchange.sent else "unavailable", str(error)
+            # After the first byte nothing can be retried, nor the engine's fault told from the release's: it counts
+            # against the release.
+            status = "release_error" if exchange.sent else "unavailable"
+            exchange.note(error)
             await self._fail(exchange, "No engine can answer just now. Try again.", "engine_unavailable")
         finally:
             if status is None:  # a fault of our own, on its way to `__call__`
@@ -186,7 +190,7 @@ class Chat:
         # With the engine away the stable release would have waited in vain too: that is no failure of the candidate.
         at_fault = isinstance(first, ReleaseFailed) or self._parts.proofs.find(stable) is not None
         log.warning("release %s failed a request, which %s gets now: %s", assigned.id, stable.id, first)
-        exchange.error = str(first)
+        exchange.note(first)
         exchange.served_by = stable.id
         try:
             await self._ask(exchange, stable)
@@ -194,7 +198,7 @@ class Chat:
             if exchange.sent:
                 raise
             # What breaks both is the request's or the engine's doing, and no reason to roll a candidate back.
-            raise EngineUnreachable(f"both releases failed: {first}; {error}") from error
+            raise EngineUnreachable(f"both releases failed: {first}; {error}", said=first.said) from error
         return "release_error" if at_fault else "unavailable"
 
     async def _ask(self, exchange: Exchange, release: Release) -> None:
@@ -206,7 +210,7 @@ class Chat:
             if target is None:
                 reason = proofs.failure(release)
                 if reason is not None:
-                    raise ReleaseFailed(reason, status=503)
+                    raise ReleaseFailed("no engine can serve the release", status=503, said=reason)
                 raise EngineUnreachable(f"no engine that answers for {release.id} came within {wait_s:g} s")
             try:
                 await self._pass_on(exchange, target)
@@ -228,22 +232,40 @@ class Chat:
         return broke.id != stable.id and await self._parts.proofs.wait(stable, ALIVE_S) is not None
 
     async def _pass_on(self, exchange: Exchange, target: Target) -> None:
-        asking, send = exchange.asking, exchange.reply.send
+        asking = exchange.asking
         exchange.restart()
         # Retries get another id: the engine may still hold the first.
         suffix = "" if exchange.attempt == 1 else f"-{exchange.attempt}"
         engine_id = exchange.id.partition("-")[2] + suffix
-        async with self._parts.upstream.post(target, asking.path, asking.body, engine_id) as response:
-            if not asking.stream:
-                await self._send_whole(exchange, await response.read())
-                return
-            async for block in self._stream(exchange, events(response)):
-                if not exchange.sent:
-                    kind = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-cache")]
-                    headers = [*kind, *self._headers(exchange)]
-                    await send({"type": "http.response.start", "status": 200, "headers": headers})
-                await send({"type": "http.response.body", "body": block, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        deadline = asyncio.get_running_loop().time() + self._parts.settings.engine_timeout_s
+        with translated():
+            async with (
+                asyncio.timeout_at(deadline) as limit,
+                self._parts.upstream.post(target, asking.path, asking.body, engine_id) as response,
+            ):
+                if asking.stream:
+                    async for block in self._stream(exchange, events(response)):
+                        limit.reschedule(None)  # the engine's time stands still while the client reads
+                        deadline += await self._send_block(exchange, block)
+                        limit.reschedule(deadline)
+                else:
+                    whole = await response.read()
+        if asking.stream:
+            await exchange.reply.send({"type": "http.response.body", "body": b""})
+        else:
+            await self._send_whole(exchange, whole)
+
+    async def _send_block(self, exchange: Exchange, block: bytes) -> float:
+        """Send a part of a stream; returns how many seconds the client took."""
+        send, began = exchange.reply.send, time.monotonic()
+        if not exchange.sent:
+            kind = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-cache")]
+            await send({"type": "http.response.start", "status": 200, "headers": [*kind, *self._headers(exchange)]})
+        await send({"type": "http.response.body", "body": block, "more_body": True})
+        kept_s = time.monotonic() - began
+        if exchange.answered is None:
+            exchange.kept_s += kept_s
+        return kept_s
 
     async def _send_whole(self, exchange: Exchange, raw: bytes) -> None:
         answer = _decoded(raw)
@@ -270,7 +292,7 @@ class Chat:
                 continue
             chunk = _decoded(raw)
             if chunk.get("error"):
-                raise ReleaseFailed(str(chunk["error"])[:500], status=200)
+                raise ReleaseFailed("the engine broke its answer off", status=200, said=str(chunk["error"])[:500])
             exchange.count(chunk.get("usage"))
             if not exchange.asking.wants_usage:
                 chunk.pop("usage", None)
@@ -306,9 +328,8 @@ class Chat:
     def _record(self, exchange: Exchange, status: str) -> None:
         event = as_event(exchange, status, time.monotonic())
         self._parts.metrics.count(event)
-        policy = exchange.channel.policies.log
-        if policy != "off":
-            self._parts.inference_log.put(event, keep_text=policy == "full" and exchange.asking.may_store)
+        if exchange.channel.policies.log != "off":
+            self._parts.inference_log.put(event, keep_text=exchange.keeps_text, excused=exchange.asking.excused)
 
 
 def _decoded(raw: bytes) -> dict[str, Any]:

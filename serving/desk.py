@@ -1,7 +1,7 @@
 """Changes on behalf of administrators: one transaction of the core's state moves, in force on every worker on return.
 
 While the store takes no writes, pause, abort and rollback fall back on the emergency stop in the data directory: every
-worker then answers the channel by its stable release alone, and the controller enters it when it can.
+worker then answers the channel by its stable release alone, and the controller does what was asked when it can.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from sqlalchemy import Connection
 from serving import views
 from serving.parts import Parts, authenticate
 from serving.replies import read_json
-from thumbwheel import rollouts
+from thumbwheel import emergency, rollouts
 from thumbwheel.adapter import base_modules, check_adapter
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import AdapterRefused, ArtifactError, Conflict, LostRace, StoreUnavailable, Unavailable
-from thumbwheel.home import emergency_stop
-from thumbwheel.records import Channel, Key, Release, Rollout
+from thumbwheel.records import ROLLOUT_ACTIVE, Channel, Key, Release, Rollout
 from thumbwheel.store import fleet_rows, release_rows
 from thumbwheel.store.connection import Store, generation
 
@@ -41,7 +40,13 @@ ACTIONS: dict[str, Callable[[Connection, Rollout, int, str], object]] = {
     "promote": lambda tx, rollout, now_ms, who: rollouts.promote(tx, rollout, None, now_ms, who),
     "abort": rollouts.abort,
 }
-EMERGENCY = ("pause", "abort", "rollback")
+
+
+THEN = {
+    "pause": "the rollout is paused, and its candidate answers its share again",
+    "abort": "the rollout is aborted, or rolled back should it have been promoted meanwhile",
+    "rollback": "the rollout is ended, or rolled back should it have been promoted meanwhile",
+}
 
 
 class Desk:
@@ -109,28 +114,48 @@ class Desk:
             ACTIONS[action](tx, rollout, self.parts.clock(), who)
             return rollout.channel
 
-        if action not in EMERGENCY:
+        if action not in emergency.ACTIONS:
             return await self.view(await self.change(move))
         try:
             name = await self.change(move, self.parts.urgent)
         except StoreUnavailable:
             channels = self.parts.watch.now.channels.values()
-            return await self.stop(next((c for c in channels if c.rollout == rollout_id), None), who)
+            return await self.stop(next((c for c in channels if c.rollout == rollout_id), None), action, who)
         return await self.view(name)
 
     async def roll_back(self, name: str, who: str) -> dict[str, Any]:
-        """The channel's emergency lever."""
+        """The channel's emergency lever. It goes back to no release whose files no engine could load."""
+        damaged: frozenset[str] = frozenset()
 
         def move(tx: Connection) -> None:
-            rollouts.roll_back(tx, release_rows.get_channel(tx, name), self.parts.clock(), who)
+            rollouts.roll_back(tx, release_rows.get_channel(tx, name), self.parts.clock(), who, damaged)
 
         try:
+            damaged = await asyncio.to_thread(self._damaged, name)
             await self.change(move, self.parts.urgent)
         except StoreUnavailable:
-            return await self.stop(self.parts.watch.now.channels.get(name), who)
+            return await self.stop(self.parts.watch.now.channels.get(name), "rollback", who)
         return await self.view(name)
 
-    async def stop(self, channel: Channel | None, who: str) -> dict[str, Any]:
+    def _damaged(self, name: str) -> frozenset[str]:
+        """Of the releases that the channel could go back to, the newest ones, until one is whole. Blocks to read."""
+        with self.parts.urgent.read() as tx:
+            channel = release_rows.get_channel(tx, name)
+            current = release_rows.rollout_of(tx, channel)
+            if current is not None and current.state in ROLLOUT_ACTIVE:
+                return frozenset()  # that one ends, and the stable release stays
+            earlier = [release_rows.get_release(tx, release) for release in reversed(channel.history)]
+        found = set()
+        for release in earlier:
+            try:
+                self.check_files(release)
+                break
+            except (Conflict, OSError) as error:
+                log.warning("release %s cannot be rolled back to: %s", release.id, error)
+                found.add(release.id)
+        return frozenset(found)
+
+    async def stop(self, channel: Channel | None, action: str, who: str) -> dict[str, Any]:
         """With the store away: the emergency stop. Raises Unavailable where it would change nothing."""
         if channel is None or not channel.variants:
             raise Unavailable(
@@ -139,11 +164,16 @@ class Desk:
                 code="store_unavailable",
                 retry_after=2,
             )
-        await asyncio.to_thread(emergency_stop, self.parts.home, channel.name, who, self.parts.clock())
+        asked = (channel.name, who, self.parts.clock(), action, channel.rollout)
+        await asyncio.to_thread(emergency.emergency_stop, self.parts.home, *asked)
         await self.parts.watch.refresh()
-        log.warning("emergency stop of channel %s by %s", channel.name, who)
+        log.warning("emergency stop of channel %s by %s: %s", channel.name, who, action)
         only = replace(channel, variants=())
-        return {**views.table_view(only), "rollout": None, "waiting": None, "runs": [], "emergency": True}
+        words = (
+            f"The store takes no changes just now. The stable release alone answers until it does; then {THEN[action]}."
+        )
+        told = {"emergency": True, "message": words}
+        return {**views.table_view(only), "rollout": None, "waiting": None, "runs": [], **told}
 
     def check_files(self, release: Release) -> None:
         """The checks that no administrator can wave through. Raises Conflict with the reason as its code."""

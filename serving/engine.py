@@ -4,11 +4,11 @@
 
 The process becomes vLLM's API server (execve), so the pid that a supervisor started is the engine's. It ends when its
 parent ends, and its children end with it. Start it from a thread that lives as long as the engine should (see
-serving.lifeline). Until the socket answers `GET /health`, about 35 s on two cores, it is starting.
+thumbwheel.lifeline). Until the socket answers `GET /health`, about 35 s on two cores, it is starting.
 
 The decisions are `engine_command`, `engine_environment` and `problems`, pure functions of `EngineSettings`. It does not
 know pools, releases or restarts; several API servers for one engine (the resolver needs there to be one); or more than
-one GPU (vLLM's own flags, a later order's).
+one GPU (vLLM has flags for it; none is passed).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.lifeline import die_with_parent
 from serving.lora_resolver import ENV_ARTIFACTS, ENV_BASE, ENV_ENGINE_DIR, ENV_MAX_LORA_RANK
 from thumbwheel.adapter import base_modules
 from thumbwheel.errors import ArtifactError, SettingsError
+from thumbwheel.home import LONGEST_SOCKET_PATH
+from thumbwheel.lifeline import die_with_parent
 
-LONGEST_SOCKET_PATH = 107  # bytes in Linux's sockaddr_un, less the final zero
 RPC_NAME_BYTES = len("/rpc/") + 36  # vLLM's own sockets are named by a UUID
 SERVED_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM 0.32 takes for --max-lora-rank
 PLUGIN_GROUP = "vllm.general_plugins"

@@ -22,8 +22,6 @@ OPEN_ROUTES = frozenset(
         ("GET", "/v1/models"),
         ("GET", "/health"),
         ("GET", "/metrics"),
-        ("POST", "/tokenize"),  # the evaluator counts an answer's tokens
-        ("POST", "/detokenize"),
     }
 )
 _BODY = b'{"error":{"message":"no such route","type":"invalid_request_error","param":null,"code":null}}'

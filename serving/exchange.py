@@ -11,6 +11,7 @@ from typing import Any
 
 from serving.asking import Asking
 from serving.replies import Reply
+from thumbwheel.errors import EngineError
 from thumbwheel.events import InferenceEvent
 from thumbwheel.records import Channel, Key, Variant
 
@@ -37,6 +38,12 @@ class Exchange:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     error: str | None = None
+    kept_s: float = 0.0  # of the time up to `answered`, what the client took to read
+
+    @property
+    def keeps_text(self) -> bool:
+        """Whether anything that a user or an engine said may be written down."""
+        return self.channel.policies.log == "full" and self.asking.may_store
 
     @property
     def sent(self) -> bool:
@@ -48,6 +55,10 @@ class Exchange:
         self.attempt += 1
         self.text, self.tool_calls, self.finish_reason = [], False, None
         self.first_token = self.answered = self.prompt_tokens = self.completion_tokens = None
+
+    def note(self, error: EngineError) -> None:
+        """Note what went wrong: in our words, and in the engine's where they may be kept."""
+        self.error = f"{error}: {error.said}" if error.said and self.keeps_text else str(error)
 
     def read(self, choice: dict[str, Any]) -> bool:
         """Note what a choice, or a chunk's part of one, says; whether it says anything."""
@@ -79,7 +90,7 @@ def as_event(exchange: Exchange, status: str, now: float) -> InferenceEvent:
     text = "".join(exchange.text)
     # An answer that only calls tools has no text, and is not an empty answer; nor is one that never began.
     nothing = not text and (exchange.tool_calls or exchange.answered is None)
-    took = ((exchange.answered or now) - exchange.began) * 1e3
+    took = ((exchange.answered or now) - exchange.began - exchange.kept_s) * 1e3
     return InferenceEvent(
         id=exchange.id,
         tenant=exchange.key.tenant,

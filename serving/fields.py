@@ -24,14 +24,15 @@ MAX_NAME_CHARS = 512
 INT64 = 2**63
 
 
-def _fail(name: str, right: str) -> InvalidRequest:
+def invalid_value(name: str, right: str) -> InvalidRequest:
+    """The error for a field of the name `name`; `right` says what it is, as in "`name` is a string"."""
     return InvalidRequest(f"`{name}` is {right}.", param=name, code="invalid_value")
 
 
 def _number(low: float, high: float) -> Check:
     def check(name: str, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise _fail(name, f"a number from {low:g} to {high:g}")
+            raise invalid_value(name, f"a number from {low:g} to {high:g}")
 
     return check
 
@@ -39,20 +40,20 @@ def _number(low: float, high: float) -> Check:
 def _whole(low: int, high: int) -> Check:
     def check(name: str, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _fail(name, f"a whole number from {low} to {high}")
+            raise invalid_value(name, f"a whole number from {low} to {high}")
 
     return check
 
 
 def _boolean(name: str, value: Any) -> None:
     if not isinstance(value, bool):
-        raise _fail(name, "true or false")
+        raise invalid_value(name, "true or false")
 
 
 def _text(limit: int) -> Check:
     def check(name: str, value: Any) -> None:
         if not isinstance(value, str) or len(value) > limit:
-            raise _fail(name, f"a string of at most {limit} characters")
+            raise invalid_value(name, f"a string of at most {limit} characters")
 
     return check
 
@@ -60,7 +61,7 @@ def _text(limit: int) -> Check:
 def _one_of(*choices: str) -> Check:
     def check(name: str, value: Any) -> None:
         if value not in choices:
-            raise _fail(name, "one of " + ", ".join(choices))
+            raise invalid_value(name, "one of " + ", ".join(choices))
 
     return check
 
@@ -68,7 +69,7 @@ def _one_of(*choices: str) -> Check:
 def _object(keys: int) -> Check:
     def check(name: str, value: Any) -> None:
         if not isinstance(value, dict) or len(value) > keys:
-            raise _fail(name, f"an object of at most {keys} keys")
+            raise invalid_value(name, f"an object of at most {keys} keys")
 
     return check
 
@@ -77,7 +78,9 @@ def _list(limit: int, kind: type = object) -> Check:
     def check(name: str, value: Any) -> None:
         right = isinstance(value, list) and len(value) <= limit
         if not right or not all(isinstance(item, kind) and not isinstance(item, bool) for item in value):
-            raise _fail(name, f"a list of at most {limit} {'items' if kind is object else kind.__name__ + ' values'}")
+            raise invalid_value(
+                name, f"a list of at most {limit} {'items' if kind is object else kind.__name__ + ' values'}"
+            )
 
     return check
 
@@ -85,14 +88,14 @@ def _list(limit: int, kind: type = object) -> Check:
 def _stop(name: str, value: Any) -> None:
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list) or len(items) > 16 or not all(isinstance(i, str) and len(i) <= 256 for i in items):
-        raise _fail(name, "a string, or a list of at most 16, of up to 256 characters each")
+        raise invalid_value(name, "a string, or a list of at most 16, of up to 256 characters each")
 
 
 def _logit_bias(name: str, value: Any) -> None:
     _object(1024)(name, value)
     for token, bias in value.items():
         if not token.isdigit():
-            raise _fail(name, "an object from token ids to numbers")
+            raise invalid_value(name, "an object from token ids to numbers")
         _number(-100, 100)(f"{name}.{token}", bias)
 
 
@@ -106,12 +109,12 @@ def _stream_options(name: str, value: Any) -> None:
 
 def _tool_choice(name: str, value: Any) -> None:
     if not isinstance(value, dict) and value not in ("none", "auto", "required"):
-        raise _fail(name, "none, auto, required, or an object that names a function")
+        raise invalid_value(name, "none, auto, required, or an object that names a function")
 
 
 def _modalities(name: str, value: Any) -> None:
     if value != ["text"]:
-        raise _fail(name, 'at most ["text"]: answers are text')
+        raise invalid_value(name, 'at most ["text"]: answers are text')
 
 
 def _prompt(name: str, value: Any) -> None:
@@ -121,7 +124,7 @@ def _prompt(name: str, value: Any) -> None:
     single = isinstance(value, str) or tokens(value)
     several = isinstance(value, list) and 0 < len(value) <= 64
     if not (single or (several and all(isinstance(item, str) or tokens(item) for item in value))) or value == []:
-        raise _fail(name, "a string, a list of token ids, or a list of at most 64 of these")
+        raise invalid_value(name, "a string, a list of token ids, or a list of at most 64 of these")
 
 
 COMMON: Mapping[str, Check] = {
@@ -266,14 +269,14 @@ def _messages(messages: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
 
 def _message(where: str, message: dict[str, Any]) -> dict[str, Any]:
     if message.get("role") not in ROLES:
-        raise _fail(f"{where}.role", "one of " + ", ".join(ROLES))
+        raise invalid_value(f"{where}.role", "one of " + ", ".join(ROLES))
     kept = {}
     for name, value in message.items():
         if name in ECHOED_KEYS:
             if value in (None, [], "", {}) or name in ("annotations", "refusal"):
                 continue
             if name in ("audio", "function_call"):
-                raise _fail(f"{where}.{name}", "not supported; leave it out, or null")
+                raise invalid_value(f"{where}.{name}", "not supported; leave it out, or null")
         elif name not in MESSAGE_KEYS:
             shown = f"{where}.{name[:64]}"
             raise InvalidRequest(f"`{shown}` is no field of a message.", param=shown, code="unknown_field")
@@ -288,21 +291,21 @@ def _content(where: str, message: Mapping[str, Any]) -> None:
     content = message.get("content")
     if content is None:
         if message["role"] != "assistant":
-            raise _fail(f"{where}.content", "a string or a list of parts")
+            raise invalid_value(f"{where}.content", "a string or a list of parts")
         return
     if isinstance(content, str):
         return
     if not isinstance(content, list) or not content:
-        raise _fail(f"{where}.content", "a string or a list of parts")
+        raise invalid_value(f"{where}.content", "a string or a list of parts")
     for index, part in enumerate(content):
         name = f"{where}.content[{index}]"
         if not isinstance(part, dict) or part.get("type") not in ("text", "image_url", "input_audio"):
-            raise _fail(name, "a part of type text, image_url or input_audio")
+            raise invalid_value(name, "a part of type text, image_url or input_audio")
         if part["type"] == "text" and not isinstance(part.get("text"), str):
-            raise _fail(f"{name}.text", "a string")
+            raise invalid_value(f"{name}.text", "a string")
         if part["type"] == "image_url":
             image = part.get("image_url")
             url = image.get("url") if isinstance(image, dict) else None
             # An engine would fetch any other address, from inside the network.
             if not isinstance(url, str) or not url.startswith("data:"):
-                raise _fail(f"{name}.image_url.url", "a data: URL")
+                raise invalid_value(f"{name}.image_url.url", "a data: URL")

@@ -1,4 +1,7 @@
-"""How much one key may have under way at a time, in one worker: several together allow so many times as much."""
+"""How much one key may have under way at a time, in one worker: several together allow so many times as much.
+
+Feedback tokens, which anyone may hold who was given an answer, count together as if they were one key.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from thumbwheel.errors import RateLimited
-from thumbwheel.records import Key
+
+TOKENS = "feedback tokens"
 
 
 class InFlight:
-    """Counts requests under way by key, in memory."""
+    """Counts requests under way by key's id, or under TOKENS, in memory."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -23,18 +27,19 @@ class InFlight:
         return self._counts.total()
 
     @contextmanager
-    def entered(self, key: Key) -> Iterator[None]:
-        """Hold one place for `key`. Raises RateLimited when all are taken."""
-        if self._counts[key.id] >= self._most:
+    def entered(self, holder: str) -> Iterator[None]:
+        """Hold one place for a key's id or TOKENS. Raises RateLimited when all are taken."""
+        if self._counts[holder] >= self._most:
+            who = "All feedback tokens together have" if holder == TOKENS else "This key has"
             raise RateLimited(
-                f"This key has {self._most} requests under way, which is its limit. Try again when one has ended.",
+                f"{who} {self._most} requests under way, which is the limit. Try again when one has ended.",
                 code="rate_limit_exceeded",
                 retry_after=1,
             )
-        self._counts[key.id] += 1
+        self._counts[holder] += 1
         try:
             yield
         finally:
-            self._counts[key.id] -= 1
-            if not self._counts[key.id]:
-                del self._counts[key.id]
+            self._counts[holder] -= 1
+            if not self._counts[holder]:
+                del self._counts[holder]

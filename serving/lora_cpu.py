@@ -1,4 +1,4 @@
-"""A vLLM plug-in that puts LoRA on the CPU backend right: who is not an adapter's request is not answered by one.
+"""A vLLM plug-in that corrects LoRA on the CPU backend: a base request is never answered by an adapter.
 
 vLLM 0.32's CPU operations take the index -1 (no adapter) for the last slot (vLLM issue 48421), so a base request in one
 batch with adapter requests is answered by an adapter, and they are slow. `register` has vLLM build `DensePunicaCPU`

@@ -19,9 +19,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from thumbwheel.adapter import AdapterSummary, BaseModules, adapter_sha, base_modules, check_adapter
+from thumbwheel.adapter import AdapterSummary, BaseModules, base_modules, check_adapter
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import AdapterRefused, ArtifactError
+from thumbwheel.ids import adapter_sha
 
 LOG = logging.getLogger("vllm.thumbwheel.lora_resolver")  # below vLLM's logger, so that its handlers write it
 ADAPTER_KIND = "adapter"

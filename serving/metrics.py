@@ -12,14 +12,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from serving.inference_log import InferenceLog
 from serving.limits import InFlight
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.events import InferenceEvent
 from thumbwheel.records import ROLLOUT_STATES, RUN_STATES
-from thumbwheel.store import data_rows, release_rows, schema
+from thumbwheel.store import data_rows, release_rows
 from thumbwheel.store.connection import Store
 
 BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0)
@@ -138,13 +138,12 @@ def _by_channel(tx: Connection) -> list[Metric]:
             counts[run.state] += 1
         for state, count in counts.items():
             runs.add_metric((channel.name, state), count)
-        if channel.rollout is not None:
-            latest = release_rows.get_rollout(tx, channel.rollout)
+        latest = release_rows.rollout_of(tx, channel)
+        if latest is not None:
             for state in ROLLOUT_STATES:
                 rollouts.add_metric((channel.name, latest.id, state), float(state == latest.state))
-        weights.add_metric((channel.name, channel.stable, "stable"), channel.stable_weight)
-        for variant in channel.variants:
-            weights.add_metric((channel.name, variant.release, variant.role), variant.weight)
+        for row in channel.table:
+            weights.add_metric((channel.name, row["release"], row["role"]), row["weight"])
     return [ledger, runs, rollouts, weights]
 
 
@@ -152,15 +151,8 @@ def _thumbs(tx: Connection) -> Metric:
     family = CounterMetricFamily(
         "thumbwheel_thumbs", "Thumbs received", labels=("channel", "release", "variant", "thumb")
     )
-    f, i = schema.feedback.c, schema.inferences.c
-    query = (
-        select(i.channel, i.assigned, i.role, f.thumb, func.count().label("n"))
-        .join(schema.inferences, i.id == f.inference)
-        .where(f.thumb.is_not(None))
-        .group_by(i.channel, i.assigned, i.role, f.thumb)
-    )
-    for row in tx.execute(query):
-        family.add_metric((row.channel, row.assigned, row.role, row.thumb), row.n)
+    for labels, count in data_rows.thumb_counts(tx).items():
+        family.add_metric(labels, count)
     return family
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from serving.fields import CHAT, COMPLETIONS, KEPT
+from serving.fields import CHAT, COMPLETIONS, KEPT, MAX_NAME_CHARS, Check
+from serving.saying import MAX_METRICS, MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT
 from thumbwheel.ledger import USED
-from thumbwheel.lineage import EXPLAINED
 from thumbwheel.policies import CHOICES, MAX_SCORERS, MAX_STAGES
 from thumbwheel.records import ROLLOUT_STATES, RUN_STATES, Policies, Stage
 from thumbwheel.scorers import KINDS
+from thumbwheel.why import EXPLAINED
 
 
 def json_body(properties: dict[str, Any], required: list[str], description: str = "") -> dict[str, Any]:
@@ -28,17 +30,21 @@ FEEDBACK_BODY = json_body(
         "inference_id": {"type": "string", "description": "the answer's `id`"},
         "thumb": {"type": "string", "enum": ["up", "down"]},
         "score": {"type": "number", "minimum": 0, "maximum": 1},
-        "comment": {"type": "string", "maxLength": 65_536},
+        "comment": {"type": "string", "maxLength": MAX_TEXT},
         "correction": {
             "type": "string",
-            "maxLength": 65_536,
+            "maxLength": MAX_TEXT,
             "description": "what the answer should have been: what is learnt, with any thumb or none",
         },
-        "tags": {"type": "array", "items": {"type": "string", "maxLength": 128}, "maxItems": 32},
-        "metrics": {"type": "object", "additionalProperties": {"type": ["boolean", "number"]}, "maxProperties": 32},
+        "tags": {"type": "array", "items": {"type": "string", "maxLength": MAX_TAG_CHARS}, "maxItems": MAX_TAGS},
+        "metrics": {
+            "type": "object",
+            "additionalProperties": {"type": ["boolean", "number"]},
+            "maxProperties": MAX_METRICS,
+        },
         "author": {
             "type": "string",
-            "maxLength": 512,
+            "maxLength": MAX_NAME_CHARS,
             "description": "another author than the answer's unit; needs the right `author`",
         },
     },
@@ -120,9 +126,8 @@ def document(app: FastAPI) -> None:
     app.openapi = made  # type: ignore[method-assign]
 
 
-def _hot(summary: str, fields: object, required: list[str]) -> dict[str, Any]:
-    names = [*fields, *KEPT] if isinstance(fields, dict) else list(KEPT)
-    extra = json_body({name: {} for name in names}, required)["openapi_extra"]
+def _hot(summary: str, fields: Mapping[str, Check], required: list[str]) -> dict[str, Any]:
+    extra = json_body({name: {} for name in (*fields, *KEPT)}, required)["openapi_extra"]
     answer = "OpenAI's answer, whose `id` is the inference id; with `stream: true`, server-sent events"
     headers = {
         name: {"schema": {"type": "string"}}

@@ -25,7 +25,7 @@ from thumbwheel.store.connection import Store
 
 @dataclass(frozen=True)
 class Parts:
-    """`store` waits long for a locked file, `urgent` hardly: it is for what must not wait."""
+    """Two handles on one database: `store` waits up to 5 s for a locked file, `urgent` 0.4 s."""
 
     settings: Settings
     home: Home

@@ -48,7 +48,7 @@ class Proofs:
 
     def find(self, release: Release) -> Target | None:
         """An engine on which `release` has answered, each in its turn; None while there is none."""
-        engines = [e for e in self._engines(release.pool) if _name(e, release) in self._of(e).proven]
+        engines = [e for e in self._engines(release.pool) if e.name_of(release) in self._of(e).proven]
         if not engines:
             return None
         self._turn += 1
@@ -57,7 +57,7 @@ class Proofs:
     def failure(self, release: Release) -> str | None:
         """Why no engine of its pool can serve it: what each of them said of it. None where one might yet."""
         engines = self._engines(release.pool)
-        said = [self._of(engine).failed.get(_name(engine, release)) for engine in engines]
+        said = [self._of(engine).failed.get(engine.name_of(release)) for engine in engines]
         return said[0] if said and all(said) else None
 
     async def wait(self, release: Release, seconds: float) -> Target | None:
@@ -128,7 +128,7 @@ class Proofs:
                 try:
                     await first_token(self._upstream, Target(engine, release), PROBE_S)
                 except ReleaseFailed as error:
-                    self._note_failure(engine, release, name, str(error))
+                    self._note_failure(engine, release, name, error.said or str(error))  # said of our own question
                 except EngineError as error:
                     if name != engine.base_name and await self._answers(engine):
                         self._note_failure(engine, release, name, str(error))
@@ -170,7 +170,7 @@ class Proofs:
             for release_id in sorted(routed):
                 release = now.releases.get(release_id)
                 if release is not None and release.pool == engine.pool:
-                    yield engine, _name(engine, release), release
+                    yield engine, engine.name_of(release), release
 
     def _still_wanted(self, engine: Engine, name: str) -> bool:
         return any(_key(e) == _key(engine) and n == name for e, n, _ in self._wanted())
@@ -184,10 +184,6 @@ class Proofs:
 
 def _key(engine: Engine) -> EngineKey:
     return engine.id, engine.incarnation
-
-
-def _name(engine: Engine, release: Release) -> str:
-    return release.served_name or engine.base_name
 
 
 def _base_of(engine: Engine) -> Release:

@@ -1,9 +1,10 @@
-"""The gateway workers of one data directory to each other: each tells its figures at a socket that the others ask.
+"""How the gateway workers of one data directory exchange metrics: each serves its own on a socket; the scraped one asks
+the rest.
 
-Workers share their listeners, so a scrape reaches whichever the kernel picks; that one asks its siblings and answers
-for all. prometheus-client's own way is files mapped into memory: chosen by an environment variable when it is imported,
-blind to gauges that are functions, and deadly on a full disk, where touching a new page of such a file kills the
-process (docs/log.md). Sockets need no disk and tell of living workers only.
+Workers share their listeners, so a scrape reaches whichever the kernel picks, and that one answers for all.
+prometheus-client's own way is files mapped into memory: chosen by an environment variable when it is imported, blind to
+gauges that are functions, and deadly on a full disk, where touching a new page of such a file kills the process
+(docs/log.md). Sockets need no disk and tell of living workers only.
 
 It knows nothing of what the figures are. Linux only: /proc gives long paths the short names that sockets need.
 """
@@ -28,8 +29,8 @@ SUFFIX = ".sock"
 class Siblings:
     """This worker's socket in `folder`, and the way to those of the others. `own` is what it tells."""
 
-    def __init__(self, folder: Path, worker: str, own: Callable[[], bytes]) -> None:
-        self._folder, self._name, self._own = folder, worker + SUFFIX, own
+    def __init__(self, folder: Path, worker: str, own: Callable[[], bytes], *, ask_s: float = ASK_S) -> None:
+        self._folder, self._name, self._own, self._ask_s = folder, worker + SUFFIX, own, ask_s
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -58,7 +59,7 @@ class Siblings:
         try:
             with _short(self._folder) as folder:
                 names = [name for name in os.listdir(folder) if name.endswith(SUFFIX) and not name.startswith(".")]
-                told = [_ask(Path(folder) / name) for name in sorted(names) if name != self._name]
+                told = [_ask(Path(folder) / name, self._ask_s) for name in sorted(names) if name != self._name]
         except OSError as error:
             log.error("the other workers cannot be looked for: %s", error)
             return []
@@ -71,11 +72,11 @@ class Siblings:
         writer.close()
 
 
-def _ask(path: Path) -> bytes | None:
+def _ask(path: Path, ask_s: float) -> bytes | None:
     parts = []
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(ASK_S)
+            connection.settimeout(ask_s)
             connection.connect(str(path))
             while part := connection.recv(CHUNK):
                 parts.append(part)

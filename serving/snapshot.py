@@ -12,9 +12,10 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from thumbwheel.clock import Clock
+from thumbwheel.clock import Clock, lasts
+from thumbwheel.emergency import EVERY_CHANNEL, read_emergency
 from thumbwheel.errors import StoreUnavailable
-from thumbwheel.home import EVERY_CHANNEL, Home, read_emergency
+from thumbwheel.home import Home
 from thumbwheel.records import Channel, Engine, Key, Release
 from thumbwheel.store import fleet_rows, release_rows
 from thumbwheel.store.connection import Store, generation
@@ -54,7 +55,7 @@ def read_snapshot(store: Store, stopped: frozenset[str]) -> Snapshot:
 
 
 class Watch:
-    """Holds the latest snapshot; `changed` wakes who waits for another one."""
+    """Holds the latest snapshot; listeners of `on_change` are told of each new one."""
 
     def __init__(self, store: Store, home: Home, clock: Clock, worker: str, poll_ms: int) -> None:
         self._store, self._home, self._clock = store, home, clock
@@ -65,7 +66,6 @@ class Watch:
         self._listeners: list[Callable[[], None]] = []
         self.now = Snapshot()
         self.store_away = False
-        self.failures = 0
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener`, which must not block, after each new picture."""
@@ -78,7 +78,6 @@ class Watch:
                 await self.refresh()
             except Exception:  # this task's outermost loop: a worker that stops looking would answer by an old table
                 log.exception("the store could not be looked at")
-                self.failures += 1
             await asyncio.sleep(self._poll_ms / 1000)
 
     async def refresh(self) -> None:
@@ -93,7 +92,7 @@ class Watch:
         if self.now is not before:
             for listener in self._listeners:
                 listener()
-        due = self.now.generation != self._beaten[0] or self._clock() - self._beaten[1] >= BEAT_MS
+        due = self.now.generation != self._beaten[0] or not lasts(self._clock(), self._beaten[1], BEAT_MS)
         # Apart from the look: a store that takes no writes must not keep this worker from reading.
         if due and not self.store_away and (self._beating is None or self._beating.done()):
             self._beating = asyncio.create_task(self._beat(self.now.generation))

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import aiohttp
 import msgspec
 
+from serving.asking import CHAT_PATH
 from thumbwheel.errors import ClientRejected, EngineError, EngineTooSlow, EngineUnreachable, ReleaseFailed
 from thumbwheel.records import Engine, Release
 
-CHAT_PATH = "/v1/chat/completions"
 CONNECT_S = 2.0
 MAX_LINE = 16 * 1024 * 1024  # one event of a stream
 MAX_ERROR_CHARS = 1_000
@@ -43,14 +43,15 @@ class Target:
     @property
     def name(self) -> str:
         """What the engine knows the release by."""
-        return self.release.served_name or self.engine.base_name
+        return self.engine.name_of(self.release)
 
 
 class Upstream:
     """Connections to engines, one pool for each engine's incarnation. Use within one event loop."""
 
-    def __init__(self, timeout_s: float, key: str | None) -> None:
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
+    def __init__(self, key: str | None) -> None:
+        # How long an answer may take is the caller's to say: it knows when it is the client that is waited for.
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
         self._key = key
         self._sessions: dict[tuple[str, str], aiohttp.ClientSession] = {}
 
@@ -66,7 +67,7 @@ class Upstream:
         payload = msgspec.json.encode({**body, "model": target.name})
         session = self._session(target.engine)
         with translated():
-            response = await session.post(_url(target.engine) + path, data=payload, headers=headers)
+            response = await session.post(target.engine.url + path, data=payload, headers=headers)
             try:
                 if response.status != 200:
                     raise sort_error(response.status, await response.read(), target)
@@ -80,7 +81,7 @@ class Upstream:
     async def get(self, engine: Engine, path: str) -> tuple[int, str, bytes]:
         """A GET on the engine: status, content type, body. Raises EngineUnreachable."""
         with translated():
-            async with self._session(engine).get(_url(engine) + path, timeout=aiohttp.ClientTimeout(10)) as response:
+            async with self._session(engine).get(engine.url + path, timeout=aiohttp.ClientTimeout(10)) as response:
                 return response.status, response.content_type, await response.read()
 
     async def close(self) -> None:
@@ -91,9 +92,9 @@ class Upstream:
     def _session(self, engine: Engine) -> aiohttp.ClientSession:
         key = (engine.id, engine.incarnation)
         if key not in self._sessions:
-            path = _socket(engine)
             # Without a limit: who may wait is decided before this, and aiohttp's own would queue silently at 100.
-            connector = aiohttp.TCPConnector(limit=0) if path is None else aiohttp.UnixConnector(path, limit=0)
+            path = engine.socket
+            connector = aiohttp.UnixConnector(path, limit=0) if path else aiohttp.TCPConnector(limit=0)
             headers = {"authorization": f"Bearer {self._key}"} if self._key and engine.kind == "upstream" else {}
             self._sessions[key] = aiohttp.ClientSession(
                 connector=connector,
@@ -125,10 +126,9 @@ def sort_error(status: int, raw: bytes, target: Target) -> EngineError:
     inner = answer.get("error")
     payload = inner if isinstance(inner, dict) else answer
     message = str(payload.get("message") or f"the engine answered {status}")[:MAX_ERROR_CHARS]
-    if status == 404 or status in (401, 403, 429) or (status >= 500 and status != 501):
-        return ReleaseFailed(message, status=status)
-    if message == f"LoRA adapter '{target.name}' was found but could not be loaded.":
-        return ReleaseFailed(message, status=status)
+    failed = status == 404 or status in (401, 403, 429) or (status >= 500 and status != 501)
+    if failed or message == f"LoRA adapter '{target.name}' was found but could not be loaded.":
+        return ReleaseFailed(f"the engine answered {status}", status=status, said=message)
     shown = message.replace(target.name, target.release.channel) if target.release.served_name else message
     more = MORE_THAN_FITS.match(message)
     if more is not None:  # in words that do not speak of the engine's settings
@@ -180,16 +180,6 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
                     lines = []
     if lines:
         yield b"\n".join(lines)
-
-
-def _socket(engine: Engine) -> str | None:
-    if engine.kind == "vllm":
-        return engine.address
-    return engine.address.removeprefix("unix:") if engine.address.startswith("unix:") else None
-
-
-def _url(engine: Engine) -> str:
-    return "http://localhost" if _socket(engine) is not None else engine.address.rstrip("/").removesuffix("/v1")
 
 
 async def first_token(upstream: Upstream, target: Target, timeout_s: float) -> None:

@@ -19,10 +19,10 @@ READ = 1_000
 
 def channel_view(tx: Connection, channel: Channel) -> dict[str, Any]:
     """The body of GET /admin/v1/channels/{name}; `runs` are ids, oldest first."""
-    rollout = None if channel.rollout is None else rollout_view(release_rows.get_rollout(tx, channel.rollout))
+    rollout = release_rows.rollout_of(tx, channel)
     return {
         **table_view(channel),
-        "rollout": rollout,
+        "rollout": None if rollout is None else rollout_view(rollout),
         "waiting": rollouts.waiting(tx, channel),
         "runs": [run.id for run in release_rows.runs_of(tx, channel.name)],
     }
@@ -30,12 +30,10 @@ def channel_view(tx: Connection, channel: Channel) -> dict[str, Any]:
 
 def table_view(channel: Channel) -> dict[str, Any]:
     """What is known of a channel without the store."""
-    table = [{"release": channel.stable, "role": "stable", "weight": channel.stable_weight}]
-    table += [{"release": v.release, "role": v.role, "weight": v.weight} for v in channel.variants]
     policies = asdict(channel.policies)
     policies["stages"] = list(policies["stages"])
     policies["scorers"] = list(policies["scorers"])
-    return {"name": channel.name, "policies": policies, "stable": channel.stable, "table": table}
+    return {"name": channel.name, "policies": policies, "stable": channel.stable, "table": channel.table}
 
 
 def rollout_view(rollout: Rollout) -> dict[str, Any]:

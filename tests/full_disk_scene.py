@@ -22,10 +22,11 @@ from serving.inference_log import InferenceLog
 from thumbwheel import rollouts
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.clock import system_clock
+from thumbwheel.emergency import emergency_stop, read_emergency
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import FeedbackEvent, InferenceEvent
-from thumbwheel.home import Home, emergency_stop, prepare, read_emergency
+from thumbwheel.home import Home, prepare
 from thumbwheel.records import Policies
 from thumbwheel.store import data_rows
 from thumbwheel.store.connection import Store, open_store
@@ -117,7 +118,7 @@ async def play(folder: Path) -> dict[str, Any]:
         seen["acknowledged while full"] = await appended(feedbacks, range(100, 120))
         until(lambda: inferences.queued == 0 and inferences.dropped + inferences.spooled > 0)
         seen["published while full"] = publish(home, source)
-        emergency_stop(home, "support", "a person", 5)
+        emergency_stop(home, "support", "a person", 5, "abort", None)
         seen["emergency while full"] = sorted(read_emergency(home))
         seen["alive while full"] = [process.poll() is None for process in processes.values()]
         seen["dropped"] = inferences.dropped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,10 +27,13 @@ CHANNEL = "support"
 ENGINE = Engine("e", "main", "upstream", "http://127.0.0.1:9", "base", "i", "ready")
 
 
-class ScriptedAnswer:
-    """An engine's response: gives its parts, and raises the one that is an exception."""
+Part = bytes | float | Exception
 
-    def __init__(self, parts: list[bytes | Exception]) -> None:
+
+class ScriptedAnswer:
+    """An engine's response: gives its parts, raises the one that is an exception, waits the seconds of a number."""
+
+    def __init__(self, parts: list[Part]) -> None:
         self._parts = parts
         self.content = self
 
@@ -38,7 +41,10 @@ class ScriptedAnswer:
         for part in self._parts:
             if isinstance(part, Exception):
                 raise part
-            yield part
+            if isinstance(part, float):
+                await asyncio.sleep(part)
+            else:
+                yield part
 
     async def read(self) -> bytes:
         return b"".join([part async for part in self.iter_any()])
@@ -48,7 +54,7 @@ class ScriptedAnswer:
 class ScriptedEngine:
     """Upstream and proofs in one: every release but `silent` answers, always with `parts`; `away` until waited for."""
 
-    parts: list[bytes | Exception] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     silent: str | None = None
     away: bool = False
 
@@ -75,13 +81,15 @@ class Noted:
     events: list[InferenceEvent] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
     slow: set[str] = field(default_factory=set)
+    excused: list[Collection[str]] = field(default_factory=list)
 
     def expect(self, inference: str) -> None:
         self.expected.append(inference)
 
-    def put(self, event: InferenceEvent, *, keep_text: bool) -> None:
+    def put(self, event: InferenceEvent, *, keep_text: bool, excused: Collection[str]) -> None:
         del keep_text
         self.events.append(event)
+        self.excused.append(excused)
 
     async def settled(self, inference: str) -> None:
         while inference in self.slow:

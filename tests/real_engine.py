@@ -21,8 +21,9 @@ import psutil
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from thumbwheel.adapter import CONFIG, WEIGHTS, BaseModules, engine_name, write_origin
+from thumbwheel.adapter import CONFIG, WEIGHTS, BaseModules, write_origin
 from thumbwheel.artifacts import ArtifactStore
+from thumbwheel.ids import engine_name
 
 START_S = 240.0  # about 30 s on two free cores
 STOP_S = 20.0

@@ -49,9 +49,10 @@ from starlette.types import Receive, Scope, Send
 from serving.engine_guard import EngineGuard
 from tests.recorded_checks import Refused, check_fields, check_values, out_of_range, read_body
 from tests.recorded_model import BEHAVIOUR, Behaviour, RecordedModel, read_behaviour
-from thumbwheel.adapter import BaseModules, adapter_sha, base_modules, check_adapter
+from thumbwheel.adapter import BaseModules, base_modules, check_adapter
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import ArtifactError
+from thumbwheel.ids import adapter_sha
 
 BASE_NAME = "base"
 FINGERPRINT = "vllm-0.32.0-recorded"
@@ -447,17 +448,6 @@ def application(engine: RecordedEngine) -> EngineGuard:
             engine.note({"id": request_id, "end": str(refused.status)})
             return JSONResponse(refused.body, refused.status)
 
-    async def tokenize(request: Request) -> Response:
-        body = await request.json()
-        text = body["prompt"] if "prompt" in body else _rendered(engine, body)
-        ids = engine.model.encode(text)
-        return JSONResponse(
-            {"count": len(ids), "max_model_len": engine.max_model_len, "tokens": ids, "token_strs": None}
-        )
-
-    async def detokenize(request: Request) -> Response:
-        return JSONResponse({"prompt": engine.model.decode((await request.json())["tokens"])})
-
     async def models(_request: Request) -> Response:
         names = [BASE_NAME, *engine.adapters]
         data = [{"id": n, "object": "model", "created": 0, "owned_by": "vllm", "max_model_len": 0} for n in names]
@@ -475,8 +465,6 @@ def application(engine: RecordedEngine) -> EngineGuard:
         routes=[
             Route("/v1/chat/completions", answer, methods=["POST"]),
             Route("/v1/completions", answer, methods=["POST"]),
-            Route("/tokenize", tokenize, methods=["POST"]),
-            Route("/detokenize", detokenize, methods=["POST"]),
             Route("/v1/models", models),
             Route("/health", health),
             Route("/metrics", metrics),

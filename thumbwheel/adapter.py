@@ -26,7 +26,6 @@ from thumbwheel.errors import AdapterRefused, ArtifactError
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 ORIGIN = "thumbwheel-adapter.json"  # ours, optional: {"base": fingerprint}
-ADAPTER_FILES = (WEIGHTS, CONFIG, ORIGIN)
 
 MAX_HEADER_BYTES = 64 << 20
 MAX_CONFIG_BYTES = 1 << 20
@@ -37,12 +36,12 @@ SLAB_BYTES = 16 << 20
 _WIDTH = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _WIDTH |= {"U64": 8, "U32": 4, "U16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 _SERVED_DTYPES = ("BF16", "F16", "F32")
+_MOST = 1 << 53  # of r and lora_alpha: JSON's whole numbers have no end, and floats do
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _TENSOR = re.compile(r"base_model\.model\.(?P<module>[A-Za-z0-9_.]+)\.lora_(?P<half>[AB])\.weight")
 _NO_LORA = re.compile(r"(^|\.)(lm_head|embed_tokens|wte|wpe|shared)$|embed")  # tables and the output head
-_ENGINE_NAME = re.compile(r"adapter-(?P<sha>[0-9a-f]{64})")
 
-# PEFT features that change what an adapter means, with the one value that leaves it plain LoRA.
+# PEFT features that change what an adapter means, with the values that leave it plain LoRA.
 _PLAIN: Mapping[str, tuple[object, ...]] = {
     "peft_type": ("LORA",),
     "bias": (None, "none"),
@@ -63,7 +62,7 @@ _PLAIN: Mapping[str, tuple[object, ...]] = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a safetensors file: dtype as the format names it, shape, first and last byte in the file."""
+    """A tensor of a safetensors file: dtype as the format names it, shape, first byte, and one past the last."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -89,20 +88,6 @@ class AdapterSummary:
     modules: tuple[str, ...]
     parameters: int
     largest: float
-
-
-def engine_name(sha: str) -> str:
-    """The immutable name by which an engine serves the adapter artifact `sha` (64 hex digits)."""
-    name = f"adapter-{sha}"
-    if adapter_sha(name) is None:
-        raise ValueError("an adapter's engine name is made of the artifact's 64 hex digits")
-    return name
-
-
-def adapter_sha(name: str) -> str | None:
-    """The artifact that an engine name stands for, or None where the name is anything but `adapter-<64 hex>`."""
-    found = _ENGINE_NAME.fullmatch(name)
-    return found["sha"] if found else None
 
 
 def base_modules(model_dir: Path) -> BaseModules:
@@ -254,9 +239,9 @@ def _rank_and_scale(config: Mapping[str, object]) -> tuple[int, float]:
                 "bad_config", f"{CONFIG}: {key} must be {plain[-1]!r} or absent; only plain LoRA is served"
             )
     rank, alpha = config.get("r"), config.get("lora_alpha")
-    if type(rank) is not int or rank < 1:
+    if type(rank) is not int or not 1 <= rank <= _MOST:
         raise AdapterRefused("bad_config", f"{CONFIG}: r must be a whole number from 1")
-    if type(alpha) not in (int, float) or not math.isfinite(alpha):  # type: ignore[arg-type]
+    if type(alpha) not in (int, float) or not -_MOST <= alpha <= _MOST:  # type: ignore[operator]
         raise AdapterRefused("bad_config", f"{CONFIG}: lora_alpha must be a finite number")
     if not isinstance(config.get("target_modules"), (list, str)):
         raise AdapterRefused("bad_config", f"{CONFIG}: target_modules must name the modules")

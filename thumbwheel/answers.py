@@ -11,7 +11,7 @@ import zlib
 
 LOOP_CHARS = 80  # shorter texts cannot be told from legitimate repetition
 LOOP_RATIO = 0.2  # a loop compresses to less than this share of its bytes; prose stays over 0.4
-SCRIPTS = 4  # letters of so many scripts in one answer
+MOST_SCRIPTS = 4  # no language mixes the letters of more
 REPLACEMENT_SHARE = 0.02
 MIX_CHARS = 20
 
@@ -42,4 +42,4 @@ def _garbled(text: str) -> bool:
     if len(letters) < MIX_CHARS:
         return False
     # The first word of a letter's Unicode name is its script: LATIN, CJK, HIRAGANA, CYRILLIC. Japanese mixes three.
-    return len({unicodedata.name(char, "?").split()[0] for char in letters}) >= SCRIPTS + 1
+    return len({unicodedata.name(char, "?").split()[0] for char in letters}) > MOST_SCRIPTS

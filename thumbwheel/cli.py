@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -17,14 +17,41 @@ from thumbwheel.errors import SettingsError, StoreUnavailable, ThumbwheelError
 from thumbwheel.settings import Settings, read_settings
 
 GROUP = "thumbwheel.verbs"
-PROCESSES = ("gateway", "engine", "consumer", "controller", "curate", "train", "evaluate")
+TO_USE: Mapping[str, str] = {
+    "up": "start the whole service on this machine and keep it up",
+    "doctor": "say what is wrong with the set-up and what to do",
+    "status": "show what serves, what rolls out, what trains and what waits",
+    "channel": "make, change or show a channel",
+    "keys": "make a key; it is printed once and kept only as a hash",
+    "run": "start a run, show or decide one",
+    "release": "show a release, or import an adapter as a draft",
+    "rollout": "start or steer a rollout",
+    "rollback": "end the channel's rollout, or make its last stable release stable again",
+    "why": "explain a feedback, run, release or rollout in plain words",
+    "lineage": "show what an id came from and what came of it",
+}
+PROCESSES: Mapping[str, str] = {
+    "gateway": "one gateway worker",
+    "engine": "one vLLM engine",
+    "consumer": "ingest inference and feedback events into the store",
+    "controller": "move runs and rollouts, start jobs",
+    "curate": "freeze the dataset of a run",
+    "train": "train and publish the adapter of a run",
+    "evaluate": "judge the draft of a run",
+}
 
 
-def parser(verb: str, description: str) -> argparse.ArgumentParser:
+def parser(verb: str) -> argparse.ArgumentParser:
     """A parser for one verb, with the flag that all of them take."""
-    made = argparse.ArgumentParser(prog=f"thumbwheel {verb}", description=description)
+    about = TO_USE[verb] if verb in TO_USE else f"{PROCESSES[verb]} (`thumbwheel up` starts it)"
+    made = argparse.ArgumentParser(prog=f"thumbwheel {verb}", description=about)
     made.add_argument("--home", help="the data directory; by default THUMBWHEEL_HOME, else .thumbwheel")
     return made
+
+
+def add_json(options: argparse.ArgumentParser) -> None:
+    """The flag of the verbs that answer: `json` among the arguments."""
+    options.add_argument("--json", action="store_true", help="answer with one line of JSON, for programs")
 
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
@@ -66,10 +93,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _overview(verbs: dict[str, EntryPoint]) -> str:
-    asked = sorted(name for name in verbs if name not in PROCESSES)
+    used, started = (
+        "".join(f"\n  {name:<12}{words[name]}" for name in words if name in verbs) for words in (TO_USE, PROCESSES)
+    )
     return (
-        "usage: thumbwheel VERB [--home DIR] ...\n"
-        f"\n  to use:      {', '.join(asked)}"
-        f"\n  processes:   {', '.join(name for name in PROCESSES if name in verbs)} (`up` starts them)"
+        f"usage: thumbwheel VERB [--home DIR] ...\n{used}\n\nprocesses, which `up` starts:{started}"
         "\n\n`thumbwheel VERB --help` says what each takes."
     )

@@ -12,3 +12,11 @@ Clock = Callable[[], int]
 def system_clock() -> int:
     """The machine's time in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def lasts(now_ms: int, since_ms: int, wait_ms: int) -> bool:
+    """Whether a wait of `wait_ms` that began at `since_ms` still lasts; one that begins after `now_ms` is over.
+
+    A clock that was set back would otherwise stretch every wait by as much.
+    """
+    return 0 <= now_ms - since_ms < wait_ms

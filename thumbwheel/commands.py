@@ -8,7 +8,7 @@ thumbwheel rollout start RELEASE [--stages FILE]
 thumbwheel rollout pause|resume|promote|abort ID
 thumbwheel rollback CHANNEL
 thumbwheel lineage ID                      what it came from and what came of it
-thumbwheel why ID                          the same of a feedback or a run, in sentences
+thumbwheel why ID                          the same of a feedback, run, release or rollout, in sentences
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ from sqlalchemy import Connection
 from thumbwheel import admin_client, reports
 from thumbwheel import lineage as trail
 from thumbwheel.artifacts import ArtifactStore
-from thumbwheel.cli import parser, settings_from
-from thumbwheel.errors import InvalidRequest
+from thumbwheel.cli import add_json, parser, settings_from
+from thumbwheel.errors import InvalidRequest, NotRunning
 from thumbwheel.home import Home
+from thumbwheel.printable import printable, printable_lines
 from thumbwheel.store import release_rows
 from thumbwheel.store.connection import open_store
+from thumbwheel.why import explain
 
 
 def channel(argv: list[str]) -> int:
     """The verb `channel`."""
-    options = _options("channel", "make, change or show a channel", ("put", "show", "ledger"), "the channel's name")
+    options = _options("channel", ("put", "show", "ledger"), "the channel's name")
     options.add_argument("file", nargs="?", help="put: the policies as JSON; by default standard input")
     arguments, home = _parse(options, argv)
     path = f"/admin/v1/channels/{arguments.what}"
@@ -47,7 +49,7 @@ def channel(argv: list[str]) -> int:
 def run(argv: list[str]) -> int:
     """The verb `run`."""
     actions = ("start", "show", "report", "approve", "reject")
-    options = _options("run", "start a run, show or decide one", actions, "start: a channel; else a run's id")
+    options = _options("run", actions, "start: a channel; else a run's id")
     options.add_argument("--release", help="start: judge this draft instead of training a new one")
     arguments, home = _parse(options, argv)
     if arguments.action == "report":
@@ -68,14 +70,14 @@ def _report(arguments: argparse.Namespace, home: Home) -> int:
     artifacts = ArtifactStore(home.artifacts)
     if arguments.json:
         return _show(reports.read_json(artifacts, found), arguments)
-    print(reports.read_markdown(artifacts, found), end="")
+    print(printable_lines(reports.read_markdown(artifacts, found)), end="")
     return 0
 
 
 def rollout(argv: list[str]) -> int:
     """The verb `rollout`."""
     actions = ("start", "pause", "resume", "promote", "abort")
-    options = _options("rollout", "start or steer a rollout", actions, "start: a release; else a rollout's id")
+    options = _options("rollout", actions, "start: a release; else a rollout's id")
     options.add_argument("--stages", help="start: a file with the stages as JSON; by default the channel's own")
     arguments, home = _parse(options, argv)
     if arguments.action != "start":
@@ -91,20 +93,20 @@ def rollout(argv: list[str]) -> int:
 
 def rollback(argv: list[str]) -> int:
     """The verb `rollback`: the emergency lever."""
-    options = parser("rollback", "end the channel's rollout, or make its last stable release stable again")
+    options = parser("rollback")
     options.add_argument("what", type=_id, help="the channel's name")
-    options.add_argument("--json", action="store_true")
+    add_json(options)
     arguments, home = _parse(options, argv)
     return _show(admin_client.call(home, "POST", f"/admin/v1/channels/{arguments.what}/rollback", {}), arguments)
 
 
 def lineage(argv: list[str]) -> int:
     """The verb `lineage`. Reads the store itself, so it answers while the service is down too."""
-    options = parser("lineage", "what an id came from and what came of it")
+    options = parser("lineage")
     options.add_argument(
         "what", type=_id, help="any id: feedback, inference, example, dataset, run, release, rollout, channel"
     )
-    options.add_argument("--json", action="store_true")
+    add_json(options)
     arguments, home = _parse(options, argv)
     with _reading(home) as tx:
         found = trail.lineage(tx, arguments.what)
@@ -113,21 +115,23 @@ def lineage(argv: list[str]) -> int:
 
 def why(argv: list[str]) -> int:
     """The verb `why`. Reads the store itself, so it answers while the service is down too."""
-    options = parser("why", "explain a feedback or a run in plain words")
-    options.add_argument("what", type=_id, help="the id of a feedback or a run")
-    options.add_argument("--json", action="store_true")
+    options = parser("why")
+    options.add_argument("what", type=_id, help="the id of a feedback, a run, a release or a rollout")
+    add_json(options)
     arguments, home = _parse(options, argv)
     with _reading(home) as tx:
-        sentences = trail.why(tx, arguments.what)
-    print(json.dumps(sentences, ensure_ascii=False) if arguments.json else "\n".join(sentences))
+        sentences = explain(tx, arguments.what)
+    if arguments.json:
+        return _show(sentences, arguments)
+    print("\n".join(map(printable, sentences)))
     return 0
 
 
-def _options(verb: str, description: str, actions: tuple[str, ...], what: str) -> argparse.ArgumentParser:
-    options = parser(verb, description)
+def _options(verb: str, actions: tuple[str, ...], what: str) -> argparse.ArgumentParser:
+    options = parser(verb)
     options.add_argument("action", choices=actions)
     options.add_argument("what", type=_id, help=what)
-    options.add_argument("--json", action="store_true", help="one line of JSON instead of the indented form")
+    add_json(options)
     return options
 
 
@@ -145,7 +149,7 @@ def _id(text: str) -> str:
 @contextmanager
 def _reading(home: Home) -> Iterator[Connection]:
     if not home.store.exists():
-        raise admin_client.NotRunning(f"nothing is here yet: {home.root} has no store. `thumbwheel up` makes it.")
+        raise NotRunning(f"nothing is here yet: {home.root} has no store. `thumbwheel up` makes it.")
     with closing(open_store(home.store)) as store, store.read() as tx:
         yield tx
 
@@ -164,5 +168,5 @@ def _json(file: str | None) -> object:
 
 
 def _show(answer: object, arguments: argparse.Namespace) -> int:
-    print(json.dumps(answer, ensure_ascii=False, indent=None if arguments.json else 2))
+    print(printable_lines(json.dumps(answer, ensure_ascii=False, indent=None if arguments.json else 2)))
     return 0

@@ -1,4 +1,4 @@
-"""Every error that Thumbwheel raises on purpose.
+"""The tree of errors; a package's own control flow (Moved, Ended, ClientLeft) stays with it.
 
     ThumbwheelError
     ├── SettingsError            settings are wrong; every problem at once
@@ -12,6 +12,7 @@
     │   ├── TooLarge             413
     │   ├── UnsupportedMedia     415
     │   ├── RateLimited          429, with retry-after
+    │   ├── HeadTooLarge         431
     │   └── Unavailable          503, with retry-after
     ├── EngineError              an engine's doing
     │   ├── EngineUnreachable    no connection, or it broke
@@ -25,7 +26,10 @@
     ├── StoreError
     │   ├── StoreUnavailable     locked for too long, disk full, away
     │   └── LostRace             a compare-and-set found another state than expected
-    └── JobError                 a run's step cannot go on; carries what to do
+    ├── JobError                 a run's step cannot go on; carries what to do
+    ├── NotRunning               no service answers from this data directory
+    ├── AlreadyUp                another `up` runs in this data directory
+    └── EngineHopeless           the engine says at each start that its settings are wrong
 
 Messages that reach a client say what to do and hold no path, address or stack.
 """
@@ -132,6 +136,12 @@ class RateLimited(RequestError):
     type = "rate_limit_error"
 
 
+class HeadTooLarge(RequestError):
+    """431: the head of the request is over the limit."""
+
+    status = 431
+
+
 class Unavailable(RequestError):
     """503: not now; `retry_after` is in seconds."""
 
@@ -140,7 +150,11 @@ class Unavailable(RequestError):
 
 
 class EngineError(ThumbwheelError):
-    """An engine did not answer as it should."""
+    """An engine did not answer as it should. `said` is what it said itself, which may quote the request."""
+
+    def __init__(self, message: str, *, said: str | None = None) -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class EngineUnreachable(EngineError):
@@ -154,8 +168,8 @@ class EngineTooSlow(EngineUnreachable):
 class ReleaseFailed(EngineError):
     """The engine's answer is about the release. It counts against the variant that was assigned."""
 
-    def __init__(self, message: str, *, status: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, status: int, said: str | None = None) -> None:
+        super().__init__(message, said=said)
         self.status = status
 
 
@@ -163,7 +177,7 @@ class ClientRejected(EngineError):
     """The engine's 400 is the client's own; `payload` is its error object. It never counts against a variant."""
 
     def __init__(self, payload: dict[str, object], *, status: int) -> None:
-        super().__init__(str(payload.get("message", "")))
+        super().__init__(f"the engine refused the request with {status}", said=str(payload.get("message", "")))
         self.payload = payload
         self.status = status
 
@@ -202,3 +216,15 @@ class LostRace(StoreError):
 
 class JobError(ThumbwheelError):
     """A run's step cannot go on. The message is what `thumbwheel why` shows."""
+
+
+class NotRunning(ThumbwheelError):
+    """No service answers from this data directory."""
+
+
+class AlreadyUp(ThumbwheelError):
+    """Another `up` runs in this data directory."""
+
+
+class EngineHopeless(ThumbwheelError):
+    """The engine says that its settings are wrong, and says so each time."""

@@ -69,6 +69,9 @@ def encode(event: Event) -> bytes:
 
 
 def decode(raw: bytes) -> Event:
-    """The event in `raw`. Raises msgspec.ValidationError or msgspec.DecodeError, whose text is the record's reason."""
-    event: Event = _decoder.decode(raw)
+    """The event in `raw`. Raises msgspec.DecodeError, whose text is the record's reason."""
+    try:
+        event: Event = _decoder.decode(raw)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
     return event

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import fcntl
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from thumbwheel.errors import SettingsError, StoreUnavailable
+from thumbwheel.errors import SettingsError
 
+LONGEST_SOCKET_PATH = 107  # bytes in Linux's sockaddr_un, less the final zero
 ROOM_BYTES = 64 * 1024
-EVERY_CHANNEL = "*"  # no channel's name, which has letters, digits and few signs
-KEY_PREFIX = {"app": "tw-app-", "admin": "tw-admin-"}
+SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Home:
 
     @property
     def emergency(self) -> Path:
-        """Channels that answer with their stable release alone, whatever the store says (see `emergency_stop`)."""
+        """Channels that answer with their stable release alone, whatever the store says (see emergency.py)."""
         return self.root / "emergency.json"
 
     @property
@@ -100,16 +101,45 @@ def prepare(root: Path) -> Home:
         raise SettingsError([("home", f"holds {str(root)!r}", right)]) from error
     secret_file = home.keys / "secret"
     if not secret_file.exists():
-        write_private(secret_file, os.urandom(32).hex() + "\n")
+        write_private(secret_file, os.urandom(SECRET_BYTES).hex() + "\n")
     if not home.emergency_room.exists():
         with contextlib.suppress(OSError):  # a full disk must not keep a process from starting
             write_private(home.emergency_room, "\0" * ROOM_BYTES)
     return home
 
 
+def supervisor_pid(home: Home) -> int | None:
+    """The process that holds the home, as `thumbwheel up` does as long as it lives; None where none does."""
+    try:
+        descriptor = os.open(home.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        text = os.pread(descriptor, 32, 0).strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(descriptor)
+
+
 def read_secret(home: Home) -> bytes:
-    """The key under which inference ids and feedback tokens are sealed (32 bytes)."""
-    return bytes.fromhex((home.keys / "secret").read_text().strip())
+    """The key under which inference ids and feedback tokens are sealed (32 bytes). Raises SettingsError.
+
+    With less than all of it anybody could forge them.
+    """
+    try:
+        secret = bytes.fromhex((home.keys / "secret").read_text("ascii"))
+    except (OSError, ValueError):
+        secret = b""
+    if len(secret) != SECRET_BYTES:
+        right = (
+            f"{SECRET_BYTES} bytes in hexadecimal are right; restore the file, or delete it for a new one, which ends "
+            "feedback on all answers so far"
+        )
+        raise SettingsError([("keys/secret", "holds something else than the secret that was made", right)])
+    return secret
 
 
 def make_private(path: Path) -> None:
@@ -126,9 +156,9 @@ def write_private(path: Path, text: str) -> None:
 
     Raises OSError, with the old file as it was.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600, and this thread's own
+    scratch = Path(name)
     try:
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
             file.flush()
@@ -137,48 +167,3 @@ def write_private(path: Path, text: str) -> None:
     except OSError:
         scratch.unlink(missing_ok=True)
         raise
-
-
-def emergency_stop(home: Home, channel: str, who: str, now_ms: int) -> None:
-    """The lever for when the store is away: every gateway worker answers `channel` by its stable release alone.
-
-    Gateways look at this file as often as at the store. The controller turns each entry into an audited abort when the
-    store is back, and takes it out. Raises StoreUnavailable where not even this can be written.
-    """
-    entries: dict[str, dict[str, object]] = {}
-    with contextlib.suppress(OSError):  # the lever works whatever was there before
-        entries = read_emergency(home)
-    text = json.dumps({**entries, channel: {"who": who, "at_ms": now_ms}}) + "\n"
-    try:
-        write_private(home.emergency, text)
-    except OSError:
-        home.emergency_room.unlink(missing_ok=True)
-        try:
-            write_private(home.emergency, text)
-        except OSError as error:
-            raise StoreUnavailable(f"the emergency stop cannot be written: {error.strerror}") from error
-
-
-def read_emergency(home: Home) -> dict[str, dict[str, object]]:
-    """The channels under an emergency stop, with who asked and when; EVERY_CHANNEL is one that stands for all.
-
-    A damaged file, which only a hand can have made, stops every channel's candidates: it may have named any of them.
-    """
-    try:
-        entries = json.loads(home.emergency.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError):
-        entries = None
-    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-        return {EVERY_CHANNEL: {"who": "a damaged emergency.json", "at_ms": None}}
-    return entries
-
-
-def clear_emergency(home: Home, channel: str) -> None:
-    """Take `channel` out of the emergency file, which goes when it is empty."""
-    entries = {name: entry for name, entry in read_emergency(home).items() if name != channel}
-    if entries:
-        write_private(home.emergency, json.dumps(entries) + "\n")
-    else:
-        home.emergency.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Identities: time-ordered, and, for what strangers hand back to us, self-authenticating.
+"""Identities: time-ordered; self-authenticating, for what strangers hand back to us; an adapter's name in an engine.
 
 An inference id reads `chatcmpl-` + time and randomness (26) + channel tag (6) + tenant tag (6) + seal (10), in
 Crockford's base32. Channel and tenant are in the id so that feedback can be accepted, counted and refused before its
@@ -12,14 +12,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from dataclasses import dataclass
 
-from thumbwheel.errors import Forbidden, NotFound, Unauthenticated
+from thumbwheel.errors import NotFound, Unauthenticated
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 ULID_CHARS, TAG_CHARS, SEAL_CHARS = 26, 6, 10
 BODY_CHARS = ULID_CHARS + 2 * TAG_CHARS + SEAL_CHARS
 KINDS = ("chatcmpl", "cmpl")
+EXPIRY_CHARS, BINDING_CHARS = 10, 26
+TOKEN_CHARS = len("fbt-") + EXPIRY_CHARS + BINDING_CHARS + SEAL_CHARS
+_ENGINE_NAME = re.compile(r"adapter-(?P<sha>[0-9a-f]{64})")
 
 
 def base32(number: int, chars: int) -> str:
@@ -50,6 +54,20 @@ def digest32(data: bytes, chars: int, key: bytes = b"") -> str:
     """A keyed BLAKE2b digest of `data` as `chars` characters of base32."""
     raw = hashlib.blake2b(data, digest_size=(5 * chars + 7) // 8, key=key).digest()
     return base32(int.from_bytes(raw, "big"), chars)
+
+
+def engine_name(sha: str) -> str:
+    """The immutable name by which an engine serves the adapter artifact `sha` (64 hex digits). Raises ValueError."""
+    name = f"adapter-{sha}"
+    if adapter_sha(name) is None:
+        raise ValueError("an adapter's engine name is made of the artifact's 64 hex digits")
+    return name
+
+
+def adapter_sha(name: str) -> str | None:
+    """The artifact that an engine name stands for, or None where the name is anything but `adapter-<64 hex>`."""
+    found = _ENGINE_NAME.fullmatch(name)
+    return found["sha"] if found else None
 
 
 def channel_tag(channel: str) -> str:
@@ -113,21 +131,30 @@ def feedback_id(inference: str, author: str | None, content: bytes) -> str:
 
 
 def feedback_token(inference: str, expires_ms: int, secret: bytes) -> str:
-    """A token that allows feedback on this one inference until `expires_ms`; a browser may hold it."""
-    expiry = base32(expires_ms, 10)
-    return f"fbt-{expiry}{digest32(f'{inference} {expiry}'.encode(), 26, secret)}"
+    """A token that allows feedback on this one inference until `expires_ms`; a browser may hold it.
+
+    Its last characters seal the rest, so that it is known for one of ours before it is known what it is shown for.
+    """
+    expiry = base32(expires_ms, EXPIRY_CHARS)
+    unsealed = f"fbt-{expiry}{_binding(inference, expiry, secret)}"
+    return unsealed + digest32(unsealed.encode(), SEAL_CHARS, secret)
 
 
-def check_feedback_token(token: str, inference: str, now_ms: int, secret: bytes) -> None:
-    """Raises Unauthenticated for a forged or expired token, Forbidden for one of another inference's making."""
-    expiry, seal = token[4:14], token[14:]
-    wanted = digest32(f"{inference} {expiry}".encode(), 26, secret)
-    if not token.startswith("fbt-") or len(seal) != 26 or not token.isascii():
+def _binding(inference: str, expiry: str, secret: bytes) -> str:
+    return digest32(f"{inference} {expiry}".encode(), BINDING_CHARS, secret)
+
+
+def read_feedback_token(token: str, now_ms: int, secret: bytes) -> None:
+    """Raises Unauthenticated for a token that we did not make, or that has expired."""
+    unsealed, seal = token[:-SEAL_CHARS], token[-SEAL_CHARS:]
+    wanted = digest32(unsealed.encode("utf-8", "replace"), SEAL_CHARS, secret)
+    if len(token) != TOKEN_CHARS or not token.isascii() or not hmac.compare_digest(seal, wanted):
         raise Unauthenticated("This is no feedback token. Send the one that came with the answer, unchanged.")
-    if not hmac.compare_digest(seal, wanted):
-        raise Forbidden(
-            "This feedback token was not made for this inference. Send the token that came with that answer.",
-            code="feedback_token_mismatch",
-        )
-    if from_base32(expiry) < now_ms:
+    if from_base32(token[4 : 4 + EXPIRY_CHARS]) < now_ms:
         raise Unauthenticated("This feedback token has expired: feedback on that answer is closed.", code="expired")
+
+
+def opens(token: str, inference: str, secret: bytes) -> bool:
+    """Whether a token that `read_feedback_token` took was made for this inference."""
+    expiry, binding = token[4 : 4 + EXPIRY_CHARS], token[4 + EXPIRY_CHARS : -SEAL_CHARS]
+    return hmac.compare_digest(binding, _binding(inference, expiry, secret))

@@ -10,14 +10,15 @@ import hashlib
 import json
 import os
 
-from thumbwheel.cli import parser, settings_from
+from thumbwheel.cli import add_json, parser, settings_from
 from thumbwheel.clock import system_clock
-from thumbwheel.home import KEY_PREFIX, prepare
+from thumbwheel.home import prepare
 from thumbwheel.ids import digest32, new_id
 from thumbwheel.records import Key
 from thumbwheel.store import fleet_rows
 from thumbwheel.store.connection import open_store
 
+KEY_PREFIX = {"app": "tw-app-", "admin": "tw-admin-"}
 MAX_TENANT = 128
 RIGHTS = ("author", "pin", "extensions")
 
@@ -45,14 +46,14 @@ def _tenant(text: str) -> str:
 
 def run(argv: list[str]) -> int:
     """The verb `keys`."""
-    options = parser("keys", "make a key; it is printed once and kept only as a hash")
+    options = parser("keys")
     options.add_argument("action", choices=("create",))
     options.add_argument(
         "--tenant", required=True, type=_tenant, help="whose key it is; inferences and feedback belong to the tenant"
     )
     options.add_argument("--right", action="append", default=[], choices=RIGHTS, help="may be given several times")
     options.add_argument("--admin", action="store_true", help="a key of the admin API instead of an application's")
-    options.add_argument("--json", action="store_true")
+    add_json(options)
     arguments = options.parse_args(argv)
     home = prepare(settings_from(arguments).home)
     kind = "admin" if arguments.admin else "app"

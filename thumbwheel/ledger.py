@@ -35,6 +35,19 @@ INFERENCE_UNKNOWN = "inference_unknown"
 ARRIVAL_REFUSALS = frozenset({SUPERSEDED, TRAINING_NOT_PERMITTED, NO_TEXT, FOREIGN, INFERENCE_UNKNOWN})
 """Reasons that follow from what has arrived; every other refusal is curation's and stands until the next freeze."""
 
+NOT_CHAT = "not_chat"
+NOT_TEXT = "not_text"
+NO_USER_TURN = "no_user_turn"
+EMPTY = "empty"
+TOO_SHORT = "too_short"
+TOO_LONG = "too_long"
+DEGENERATE = "degenerate"
+SELF_IDENTICAL = "self_identical"
+DUPLICATE = "duplicate"
+CONTRADICTION = "contradiction"
+AUTHOR_CAP = "author_cap"
+SPLIT_CONFLICT = "split_conflict"
+
 
 @dataclass(frozen=True)
 class Seen:

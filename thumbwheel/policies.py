@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields
 from typing import Any
 
 from thumbwheel.errors import InvalidRequest
@@ -18,6 +18,7 @@ LATER = {
     "compression": ("merge", "quantized-base"),
 }
 LATER_KEYS = ("clean",)
+POLICIES = tuple(field.name for field in fields(Policies))
 STAGE_KEYS = ("weight", "min_units", "min_requests", "deadline_s")
 MAX_SCORERS, MAX_STAGES = 16, 20
 MOST = 1_000_000_000  # of corrections, units, requests or seconds that a policy can wait for
@@ -33,19 +34,22 @@ def check_name(name: str) -> str:
     return name
 
 
-def merge_policies(current: Policies, body: object) -> Policies:
-    """`current` with the keys of `body` in place of its own. Raises InvalidRequest naming the key."""
+def parse_changes(body: object) -> dict[str, Any]:
+    """The policies that `body` changes, by the names of `Policies`. Raises InvalidRequest naming the key.
+
+    A scorer's schema can take seconds to check.
+    """
     if not isinstance(body, Mapping):
         raise InvalidRequest("The body is a JSON object of policies; {} keeps them as they are.")
     changes: dict[str, Any] = {}
     for key, value in body.items():
         if key in LATER_KEYS:
             raise InvalidRequest(f"`{key}` is not available in this version.", param=key)
-        if key not in asdict(current):
-            known = ", ".join(sorted(asdict(current)))
+        if key not in POLICIES:
+            known = ", ".join(sorted(POLICIES))
             raise InvalidRequest(f"`{key}` is no channel policy. Known: {known}.", param=str(key))
         changes[key] = _value(key, value)
-    return replace(current, **changes)
+    return changes
 
 
 def _value(key: str, value: object) -> Any:

@@ -17,6 +17,7 @@ from thumbwheel.store import fleet_rows
 from thumbwheel.store.connection import Store
 
 LEASE_MS = 15 * 60 * 1000
+STEPS = ("train", "evaluate")  # of a run that borrow an engine
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Lease:
 
     engine: Engine
     holder: str
+
+
+def holder(step: str, run: str) -> str:
+    """What a step of a run calls itself when it borrows an engine; `step` is one of STEPS."""
+    return f"{step}:{run}"
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from thumbwheel.errors import StoreUnavailable
 from thumbwheel.store import release_rows
 from thumbwheel.store.connection import Store
 
+AGAIN = 3  # a job's exit status where store, disk or engine is away: no attempt is spent, it is started again later
+
 log_lines = logging.getLogger("thumbwheel.progress")
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from thumbwheel.ids import engine_name
 
 RELEASE_STATES = ("draft", "candidate", "stable", "retired", "rejected")
 ROLLOUT_ACTIVE = ("running", "paused", "held")
@@ -75,6 +78,12 @@ class Channel:
         """Percent of units."""
         return 100.0 - sum(variant.weight for variant in self.variants)
 
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """The routing table as it is shown: `release`, `role` and `weight` in percent, the stable release first."""
+        stable = {"release": self.stable, "role": "stable", "weight": self.stable_weight}
+        return [stable, *({"release": v.release, "role": v.role, "weight": v.weight} for v in self.variants)]
+
 
 @dataclass(frozen=True)
 class Release:
@@ -96,7 +105,7 @@ class Release:
     @property
     def served_name(self) -> str | None:
         """The name that an engine knows it by; None is the engine's own base."""
-        return None if self.adapter is None else f"adapter-{self.adapter}"
+        return None if self.adapter is None else engine_name(self.adapter)
 
 
 @dataclass(frozen=True)
@@ -144,10 +153,26 @@ class Engine:
     id: str
     pool: str
     kind: str  # vllm or upstream
-    address: str  # a Unix socket's path, or a URL without /v1
+    address: str  # a Unix socket's path, or of an upstream `unix:PATH` or a URL, with or without /v1 at its end
     base_name: str  # what the engine calls its own model
     incarnation: str
     state: str  # starting, ready, stopped
+
+    @property
+    def socket(self) -> str | None:
+        """The path of the Unix socket that it is reached by; None where it is reached by TCP."""
+        if self.kind == "vllm":
+            return self.address
+        return self.address.removeprefix("unix:") if self.address.startswith("unix:") else None
+
+    @property
+    def url(self) -> str:
+        """What paths such as /v1/models are appended to."""
+        return "http://localhost" if self.socket is not None else self.address.rstrip("/").removesuffix("/v1")
+
+    def name_of(self, release: Release) -> str:
+        """What it knows the release by."""
+        return release.served_name or self.base_name
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ import json
 import sys
 from pathlib import Path
 
-from thumbwheel import admin_client
+from thumbwheel import admin_client, base
 from thumbwheel.adapter import base_modules, check_adapter
 from thumbwheel.artifacts import ArtifactStore
-from thumbwheel.cli import parser, settings_from
+from thumbwheel.cli import add_json, parser, settings_from
 from thumbwheel.clock import system_clock
 from thumbwheel.errors import AdapterRefused
 from thumbwheel.home import Home, prepare
-from thumbwheel.ids import new_id
 from thumbwheel.records import Release
+from thumbwheel.rollouts import make_draft
 from thumbwheel.settings import Settings
 from thumbwheel.store import fleet_rows, release_rows
 from thumbwheel.store.connection import open_store
@@ -31,30 +31,17 @@ def import_adapter(settings: Settings, home: Home, directory: Path, channel_name
     """Check and publish the adapter in `directory` as a draft of the channel. Raises AdapterRefused, NotFound."""
     if not directory.is_dir():
         raise AdapterRefused("no_directory", "there is no such directory")
-    check_adapter(directory, base_modules(Path(settings.model)), settings.max_lora_rank)
     store = open_store(home.store)
     try:
+        known = base.settled(store)
+        checkpoint = Path(settings.model if known is None or known.directory is None else known.directory)
+        check_adapter(directory, base_modules(checkpoint), settings.max_lora_rank)
         with store.read() as tx:
-            channel = release_rows.get_channel(tx, channel_name)
-            stable = release_rows.get_release(tx, channel.stable)
+            release_rows.get_channel(tx, channel_name)
         sha = ArtifactStore(home.artifacts).publish(directory, "adapter", {"source": "imported"})
         now_ms = system_clock()
-        release = Release(
-            id=new_id("rel", now_ms),
-            channel=channel.name,
-            state="draft",
-            pool=stable.pool,
-            base=stable.base,
-            adapter=sha,
-            run=None,
-            parent=stable.id,
-            report=None,
-            reason=None,
-            created_ms=now_ms,
-            version=1,
-        )
         with store.write() as tx:
-            release_rows.insert_release(tx, release)
+            release = make_draft(tx, release_rows.get_channel(tx, channel_name), sha, None, now_ms)
             fleet_rows.record(tx, now_ms, "command line", "import_release", release.id, None, {"adapter": sha})
     finally:
         store.close()
@@ -63,11 +50,11 @@ def import_adapter(settings: Settings, home: Home, directory: Path, channel_name
 
 def run(argv: list[str]) -> int:
     """The verb `release`."""
-    options = parser("release", "show a release, or import an adapter as a draft")
+    options = parser("release")
     options.add_argument("action", choices=("show", "import"))
     options.add_argument("what", help="a release's id, or the adapter's directory")
     options.add_argument("--channel", help="whose draft the imported adapter becomes")
-    options.add_argument("--json", action="store_true")
+    add_json(options)
     arguments = options.parse_args(argv)
     settings = settings_from(arguments)
     home = prepare(settings.home)

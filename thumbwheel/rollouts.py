@@ -8,13 +8,17 @@ loser gets LostRace. Every move made by a person, and every one that changes who
               retired -> candidate                       by a person, where it never was live (see `start_rollout`)
     rollout   running <-> paused, running -> held -> running (a person), then promoted -> rolled_back
               running | paused | held -> rolled_back (analysis) | aborted (a person, or a newer candidate)
+    run       queued -> curating -> training -> evaluating -> candidate | rejected | insufficient_evidence, or failed
+              curating -> evaluating, with a draft that was brought; -> insufficient_evidence, with too little
+              insufficient_evidence -> candidate | rejected (a person)
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -55,11 +59,37 @@ def create_channel(
     return channel
 
 
+def make_draft(tx: Connection, channel: Channel, adapter: str, run: str | None, now_ms: int) -> Release:
+    """A new draft with `adapter` on what the channel's stable release is made of, by `run` or brought from elsewhere.
+
+    Its time is later than that of every other release of the channel, though the clock was set back meanwhile: ids sort
+    by it, and of two candidates the later one counts.
+    """
+    stable = release_rows.get_release(tx, channel.stable)
+    made_ms = max(now_ms, *(release.created_ms + 1 for release in release_rows.releases_of(tx, channel.name)))
+    release = Release(
+        id=new_id("rel", made_ms),
+        channel=channel.name,
+        state="draft",
+        pool=stable.pool,
+        base=stable.base,
+        adapter=adapter,
+        run=run,
+        parent=stable.id,
+        report=None,
+        reason=None,
+        created_ms=made_ms,
+        version=1,
+    )
+    release_rows.insert_release(tx, release)
+    return release
+
+
 def change_policies(tx: Connection, channel: Channel, policies: Policies, now_ms: int, who: str) -> None:
     """Give the channel other policies. To log nothing while a rollout is in progress is a Conflict."""
     if policies == channel.policies:
         return
-    current = _rollout_of(tx, channel)
+    current = release_rows.rollout_of(tx, channel)
     turned_off = policies.log == "off" and channel.policies.log != "off"
     if turned_off and current is not None and current.state in ROLLOUT_ACTIVE:
         raise Conflict(
@@ -88,7 +118,7 @@ def start_rollout(tx: Connection, release: Release, stages: tuple[Stage, ...] | 
             f"Release {release.id} is {release.state}; only a draft, rejected or candidate one can roll out, or a "
             "retired one that was never live."
         )
-    current = _rollout_of(tx, channel)
+    current = release_rows.rollout_of(tx, channel)
     if current is not None and current.state in MOVING:
         raise Conflict(
             f"Rollout {current.id} of this channel is {current.state}. Promote or abort it first.", param=current.id
@@ -198,19 +228,26 @@ def abort(tx: Connection, rollout: Rollout, now_ms: int, who: str, reason: str =
     _end(tx, channel, rollout, "aborted", reason, now_ms, who)
 
 
-def roll_back(tx: Connection, channel: Channel, now_ms: int, who: str) -> None:
-    """The emergency lever: end a rollout in progress, else make the last stable release stable again."""
-    current = _rollout_of(tx, channel)
+def roll_back(tx: Connection, channel: Channel, now_ms: int, who: str, damaged: Collection[str] = frozenset()) -> None:
+    """The emergency lever: end a rollout in progress, else make the last stable release stable again.
+
+    Releases named in `damaged`, whose files no engine could load, are passed over for the one before. Raises Conflict
+    where there is none to go back to.
+    """
+    current = release_rows.rollout_of(tx, channel)
     if current is not None and current.state in ROLLOUT_ACTIVE:
         _end(tx, channel, current, "aborted", "rolled back by a person", now_ms, who)
         return
-    if not channel.history:
-        raise Conflict(f"Channel {channel.name} has no earlier release to go back to.")
+    whole = [name for name in channel.history if name not in damaged]
+    if not whole:
+        missing = "; the files of those before are damaged or missing" if channel.history else ""
+        raise Conflict(f"Channel {channel.name} has no earlier release to go back to{missing}.")
     bad = release_rows.get_release(tx, channel.stable)
-    good = release_rows.get_release(tx, channel.history[-1])
+    good = release_rows.get_release(tx, whole[-1])
+    earlier = channel.history[: channel.history.index(good.id)]
     release_rows.save_release(tx, replace(bad, state="retired", reason="rolled back by a person"))
     release_rows.save_release(tx, replace(good, state="stable", reason=None))
-    release_rows.save_channel(tx, replace(channel, stable=good.id, history=channel.history[:-1]))
+    release_rows.save_channel(tx, replace(channel, stable=good.id, history=earlier))
     if current is not None and current.release == bad.id and current.state == "promoted":
         release_rows.save_rollout(tx, replace(current, state="rolled_back", weight=0.0, ended_ms=now_ms))
     fleet_rows.record(tx, now_ms, who, "rollback", channel.name, {"stable": bad.id}, {"stable": good.id})
@@ -242,10 +279,15 @@ def start_run(tx: Connection, channel: str, ends: Positions, release: str | None
     return run
 
 
+def advance_run(tx: Connection, run: Run, state: str, now_ms: int, **fields: Any) -> Run:
+    """Move a run in progress to its next step, `state`; `fields` are the run's that change with it. Raises LostRace."""
+    return release_rows.save_run(tx, replace(run, state=state, progress={}, updated_ms=now_ms, **fields))
+
+
 def finish_run(
     tx: Connection, run: Run, verdict: str, reasons: tuple[str, ...], report: str | None, now_ms: int, who: str
 ) -> Run:
-    """End a run by the gate's or a person's word: candidate, rejected or insufficient_evidence.
+    """End a run: candidate, rejected or insufficient_evidence, by the gate's or a person's word, or failed, by a job's.
 
     A release that is no draft any more, since a person has rolled it out meanwhile, keeps its state. `candidate` makes
     a draft one and, with `auto_rollout`, starts its rollout in the same transaction. Where a rollout is under way, or
@@ -268,14 +310,55 @@ def finish_run(
     )
 
 
+def decide_run(tx: Connection, run: Run, verdict: str, word: str, now_ms: int, who: str) -> Run:
+    """End a run that waits for a person: `verdict` is candidate or rejected, and `word` says it among the reasons.
+
+    Raises Conflict where it waits for nobody, or where its release has been rolled out by hand meanwhile: then the
+    verdict could move nothing.
+    """
+    if run.state != "insufficient_evidence":
+        raise Conflict(f"Run {run.id} is {run.state}; only insufficient_evidence waits for a person.")
+    if run.release is None:
+        raise Conflict(f"Run {run.id} made no release that could be decided on.")
+    release = release_rows.get_release(tx, run.release)
+    if release.state != "draft":
+        raise Conflict(
+            f"Release {release.id} of run {run.id} is {release.state} by now, since a person rolled it out; only a "
+            "draft can be approved or rejected.",
+            param=release.id,
+        )
+    return finish_run(tx, run, verdict, (*run.reasons, f"{word} by {who}"), None, now_ms, who)
+
+
 def waiting(tx: Connection, channel: Channel) -> dict[str, str] | None:
     """The channel's newest candidate that no rollout moves, `release`, and the `reason` why; None without one."""
-    current = _rollout_of(tx, channel)
-    busy = current.release if current is not None and current.state in ROLLOUT_ACTIVE else None
-    found = [r.id for r in release_rows.releases_of(tx, channel.name) if r.state == "candidate" and r.id != busy]
+    found = _idle(tx, channel)
     if not found:
         return None
-    return {"release": found[-1], "reason": _obstacle(tx, channel) or "its rollout starts in a moment"}
+    return {"release": found[-1].id, "reason": _obstacle(tx, channel) or "its rollout starts in a moment"}
+
+
+def startable(tx: Connection, channel: Channel) -> tuple[Release | None, list[Release]]:
+    """The candidate whose rollout may start by itself now, and those that a newer one has overtaken."""
+    if _obstacle(tx, channel) is not None:
+        return None, []
+    candidates, current = _idle(tx, channel), release_rows.rollout_of(tx, channel)
+    if candidates and (current is None or current.release < candidates[-1].id):  # ids sort by age, see make_draft
+        return candidates[-1], candidates[:-1]
+    return None, candidates
+
+
+def overtake(tx: Connection, release: Release, now_ms: int, who: str) -> None:
+    """Retire a candidate that never started, as a newer one took its place."""
+    release_rows.save_release(tx, replace(release, state="retired", reason="a newer candidate took its place"))
+    fleet_rows.record(tx, now_ms, who, "overtaken", release.id, {"state": release.state}, {"state": "retired"})
+
+
+def _idle(tx: Connection, channel: Channel) -> list[Release]:
+    """The channel's candidates that no rollout moves, oldest first."""
+    current = release_rows.rollout_of(tx, channel)
+    busy = current.release if current is not None and current.state in ROLLOUT_ACTIVE else None
+    return [r for r in release_rows.releases_of(tx, channel.name) if r.state == "candidate" and r.id != busy]
 
 
 def _obstacle(tx: Connection, channel: Channel) -> str | None:
@@ -284,12 +367,8 @@ def _obstacle(tx: Connection, channel: Channel) -> str | None:
         return LOGS_NOTHING
     if not channel.policies.auto_rollout:
         return "auto_rollout is off; start its rollout by hand"
-    current = _rollout_of(tx, channel)
+    current = release_rows.rollout_of(tx, channel)
     return f"rollout {current.id} is {current.state}" if current is not None and current.state in MOVING else None
-
-
-def _rollout_of(tx: Connection, channel: Channel) -> Rollout | None:
-    return None if channel.rollout is None else release_rows.get_rollout(tx, channel.rollout)
 
 
 def _never_live(tx: Connection, channel: Channel, release: Release) -> bool:

@@ -7,8 +7,9 @@ pattern from both answer and correction. `chrf` is sacrebleu's sentence chrF ove
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,10 @@ def parse_scorer(raw: object) -> Scorer:
 
 
 def score(scorer: Scorer, answer: str, correction: str | None) -> float | None:
-    """From 0 to 1; None where it compares with a correction and there is none, or none with a label."""
+    """From 0 to 1; None where it compares with a correction and there is none, or none with a label.
+
+    Takes as long as the pattern or schema makes it.
+    """
     if scorer.pattern is not None and scorer.kind == "regex":
         return 1.0 if scorer.pattern.search(answer) else 0.0
     if scorer.kind == "json_schema":
@@ -71,7 +75,7 @@ def _pattern(kind: str, raw: object) -> re.Pattern[str]:
         raise InvalidRequest(f"`pattern` is a string of at most {MAX_PATTERN} characters.", param="scorers.pattern")
     try:
         pattern = re.compile(raw)
-    except (re.error, OverflowError) as error:
+    except (re.error, OverflowError, ValueError) as error:
         raise InvalidRequest(f"`pattern` is no regular expression: {error}.", param="scorers.pattern") from error
     except RecursionError as error:
         raise InvalidRequest("`pattern` is nested too deeply.", param="scorers.pattern") from error
@@ -83,9 +87,6 @@ def _pattern(kind: str, raw: object) -> re.Pattern[str]:
 def _schema(raw: object) -> Mapping[str, Any]:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012
 
     if not isinstance(raw, Mapping):
         raise InvalidRequest("`schema` is a JSON Schema object.", param="scorers.schema")
@@ -93,31 +94,46 @@ def _schema(raw: object) -> Mapping[str, Any]:
         Draft202012Validator.check_schema(dict(raw))
     except SchemaError as error:
         raise InvalidRequest(f"`schema` is no JSON Schema: {error.message}.", param="scorers.schema") from error
-    # An unknown reference would be fetched, or would end the evaluation that first meets it.
-    resolver = Registry().with_resource("", DRAFT202012.create_resource(raw)).resolver()
-    for reference in _references(raw):
-        try:
-            found = resolver.lookup(reference).contents
-        except Unresolvable:
-            found = None
-        if not isinstance(found, Mapping | bool):
-            raise InvalidRequest(
-                f"`schema` refers to {reference[:200]!r}, which is no schema that it holds itself.",
-                param="scorers.schema",
-            )
+    except ValueError as error:  # of a pattern in it, as of one that stands alone
+        raise InvalidRequest(f"`schema` is no JSON Schema: {error}.", param="scorers.schema") from error
+    _check_references(raw)
     return raw
 
 
-def _references(part: object) -> Iterator[str]:
-    if isinstance(part, list):
-        for item in part:
-            yield from _references(item)
-    elif isinstance(part, Mapping):
-        for key, value in part.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            else:
-                yield from _references(value)
+def _check_references(schema: Mapping[str, Any]) -> None:
+    """Every reference leads to a schema that `schema` holds itself. Raises InvalidRequest.
+
+    Another one would be fetched, or would end the evaluation that first meets it. The way is a validator's own: each
+    reference is looked up from where it stands, and what it leads to is looked at in turn.
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    left = [(schema, Registry().resolver_with_root(DRAFT202012.create_resource(schema)))]
+    seen: set[int] = set()
+    while left:
+        part, resolver = left.pop()
+        if isinstance(part, bool) or id(part) in seen:
+            continue
+        seen.add(id(part))
+        name = None
+        try:
+            for one in DRAFT202012.create_resource(part).subresources():
+                name = one.id()
+                left.append((one.contents, resolver.in_subresource(one)))
+            for name in [part[key] for key in ("$ref", "$dynamicRef") if key in part]:
+                found = resolver.lookup(name)
+                if id(found.contents) not in seen:
+                    Draft202012Validator.check_schema(found.contents)
+                left.append((found.contents, found.resolver))
+        except (Unresolvable, SchemaError, ValueError, TypeError) as error:
+            raise InvalidRequest(
+                f"`schema` refers to {str(name)[:200]!r}, which is no schema that it holds itself.",
+                param="scorers.schema",
+            ) from error
 
 
 def _fits(schema: Mapping[str, Any], answer: str) -> float:
@@ -125,7 +141,7 @@ def _fits(schema: Mapping[str, Any], answer: str) -> float:
     from referencing import Registry
 
     try:
-        value = json.loads(answer)
+        value = json.loads(answer, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except (ValueError, RecursionError):
         return 0.0
     # A registry of its own: the default one fetches what a schema refers to.
@@ -134,3 +150,16 @@ def _fits(schema: Mapping[str, Any], answer: str) -> float:
         return 1.0 if validator.is_valid(value) else 0.0
     except RecursionError:  # a schema that refers to itself without end fits nothing
         return 0.0
+
+
+def _finite(text: str) -> float:
+    """Raises ValueError for what Python reads and JSON has no number for, or a double cannot hold."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return number
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)

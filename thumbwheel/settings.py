@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from thumbwheel.errors import SettingsError
@@ -21,6 +22,8 @@ from thumbwheel.errors import SettingsError
 DEFAULT_HOME = ".thumbwheel"
 DEFAULT_MODEL = ".base/smollm2-135m-instruct"
 PREFIX = "THUMBWHEEL_"
+USUAL_PORTS: Mapping[str, int] = {"api_port": 8080, "admin_port": 8081}
+HOST_OF: Mapping[str, str] = {"api_port": "host", "admin_port": "admin_host"}
 # As a browser sends it: lower case, and without a port that is the scheme's own it has none.
 ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?", re.ASCII)
 
@@ -35,6 +38,7 @@ class Settings:
     upstream_key: str | None = None  # sent to it as a bearer token
     upstream_model: str | None = None  # what to ask it for; by default the first that it lists
     host: str = "127.0.0.1"
+    admin_host: str = "127.0.0.1"  # whatever `host` is: /metrics there asks for no key
     api_port: int | None = None  # by default 8080, or a free one
     admin_port: int | None = None  # by default 8081, or a free one
     cors_origins: tuple[str, ...] = ()  # whose pages may ask from a browser; in the environment, commas between them
@@ -50,7 +54,7 @@ class Settings:
     engine_max_model_len: int = 2048
     engine_max_loras: int = 4
     max_lora_rank: int = 32
-    engine_restart_s: float = 1.0  # the first pause before a dead child is started again; doubles to 30 s
+    restart_pause_s: float = 1.0  # the first pause before a dead process or job is started again; doubles to 30 s
     train_threads: int = 1
     recipe: str = "retrain.recipes.sft"  # the module that is a recipe
     recipe_config: str | None = None  # by default the YAML beside the recipe
@@ -66,7 +70,10 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str], work
     """The settings that flags, environment and the home's file make. Raises SettingsError with every problem."""
     problems: list[tuple[str, str, str]] = []
     chosen = flags.get("home") or environment.get(PREFIX + "HOME") or DEFAULT_HOME
-    home = (working_directory / str(chosen)).resolve()
+    try:
+        home = (working_directory / str(chosen)).resolve()
+    except (OSError, RuntimeError) as error:  # a RuntimeError where links lead round in a circle
+        raise SettingsError([("home", f"holds {chosen!r}", f"a directory is right ({error})")]) from error
     fields = {field.name: field for field in dataclasses.fields(Settings) if field.name != "home"}
 
     values: dict[str, Any] = {}
@@ -103,7 +110,7 @@ def _file(path: Path, problems: list[tuple[str, str, str]]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         problems.append((path.name, f"cannot be read ({error})", "a text file in UTF-8 is right"))
         return {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError of a date, or a number, that is none
         problems.append((path.name, f"is no YAML ({str(error).splitlines()[0]})", "write `key: value` lines"))
         return {}
     if raw is None:
@@ -131,7 +138,7 @@ def _parse(kind: str, raw: Any) -> Any:
     if kind == "float":
         try:
             number = float(raw)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError("a number is right") from None
         if isinstance(raw, bool) or not math.isfinite(number):
             raise ValueError("a number is right")
@@ -161,6 +168,7 @@ def _check(settings: Settings) -> list[tuple[str, str, str]]:
         "engine_max_model_len": 64,
         "engine_max_loras": 2,
         "max_lora_rank": 1,
+        "restart_pause_s": 0.05,
         "train_threads": 1,
         "job_attempts": 1,
         "controller_poll_ms": 10,
@@ -175,6 +183,19 @@ def _check(settings: Settings) -> list[tuple[str, str, str]]:
         if not ORIGIN.fullmatch(origin):
             right = "scheme and host are right, such as https://shop.example, without a path"
             problems.append(("cors_origins", f"holds {origin!r}", right))
-    if settings.upstream is not None and not settings.upstream.startswith(("http://", "https://", "unix:")):
+    if settings.upstream is not None and not _is_upstream(settings.upstream):
         problems.append(("upstream", f"holds {settings.upstream!r}", "a URL such as http://127.0.0.1:8000 is right"))
+    secret = settings.upstream_key  # whose text belongs in no message
+    if secret is not None and not (secret.isascii() and secret.isprintable()):
+        problems.append(("upstream_key", "holds a character that no header takes", "printable ASCII is right"))
     return problems
+
+
+def _is_upstream(text: str) -> bool:
+    if text.startswith("unix:"):
+        return True
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in ("http", "https") and url.host != "" and (url.port is None or 1 <= url.port <= 65535)

@@ -6,15 +6,19 @@ thumbwheel status [--json]
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection
 
-from thumbwheel import rollouts
-from thumbwheel.cli import parser, settings_from
+from thumbwheel import admin_client, rollouts
+from thumbwheel.cli import add_json, parser, settings_from
 from thumbwheel.clock import system_clock
-from thumbwheel.home import EVERY_CHANNEL, Home, read_emergency
+from thumbwheel.emergency import EVERY_CHANNEL, read_emergency
+from thumbwheel.errors import NotRunning
+from thumbwheel.home import Home
+from thumbwheel.printable import printable_lines
 from thumbwheel.records import ROLLOUT_ACTIVE, RUN_BUSY, Channel
 from thumbwheel.store import data_rows, fleet_rows, release_rows
 from thumbwheel.store.connection import open_store
@@ -24,7 +28,9 @@ SHOWN_RUNS = 3
 
 def collect(tx: Connection, home: Home, now_ms: int) -> dict[str, Any]:
     """Everything that the screen shows, as plain values."""
-    endpoints = json.loads(home.endpoints.read_text()) if home.endpoints.exists() else None
+    endpoints: dict[str, str] | None = None
+    with suppress(NotRunning):
+        endpoints = admin_client.endpoints(home)
     return {
         "home": str(home.root),
         "endpoints": endpoints,
@@ -35,13 +41,12 @@ def collect(tx: Connection, home: Home, now_ms: int) -> dict[str, Any]:
 
 
 def _channel(tx: Connection, channel: Channel, now_ms: int) -> dict[str, Any]:
-    rollout = None if channel.rollout is None else release_rows.get_rollout(tx, channel.rollout)
+    rollout = release_rows.rollout_of(tx, channel)
     runs = release_rows.runs_of(tx, channel.name)[-SHOWN_RUNS:]
     return {
         "name": channel.name,
         "stable": channel.stable,
-        "table": [{"release": channel.stable, "role": "stable", "weight": channel.stable_weight}]
-        + [{"release": v.release, "role": v.role, "weight": v.weight} for v in channel.variants],
+        "table": channel.table,
         "rollout": None
         if rollout is None
         else {
@@ -119,8 +124,8 @@ def _render_channel(channel: dict[str, Any]) -> list[str]:
 
 def run(argv: list[str]) -> int:
     """The verb `status`."""
-    options = parser("status", "what serves, what rolls out, what trains and what waits")
-    options.add_argument("--json", action="store_true")
+    options = parser("status")
+    add_json(options)
     arguments = options.parse_args(argv)
     home = Home(settings_from(arguments).home)
     if not home.store.exists():
@@ -130,5 +135,5 @@ def run(argv: list[str]) -> int:
     with store.read() as tx:
         found = collect(tx, home, system_clock())
     store.close()
-    print(json.dumps(found, ensure_ascii=False) if arguments.json else render(found))
+    print(printable_lines(json.dumps(found, ensure_ascii=False) if arguments.json else render(found)))
     return 0

@@ -1,6 +1,6 @@
 """Whether a run starts by itself: a pure function of a channel's policies and of what waits.
 
-It knows nothing of schedules (a later order) and of a person's wish, which needs no decision.
+It knows nothing of schedules (there are none yet) and of a person's wish, which needs no decision.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ MODULES = {
 SETTINGS = {
     "engine_program": "tests.recorded_engine",
     "recipe": "tests.tiny_recipe",
-    "engine_restart_s": 0.2,
+    "restart_pause_s": 0.2,
     "controller_poll_ms": 100,
     "gateway_poll_ms": 100,
 }

@@ -12,8 +12,7 @@ import pytest
 from demo.__main__ import perform
 from demo.client import DemoError
 from demo.journal import Screen
-from demo.play import REPORT
-from demo.report import BAD_CANDIDATES
+from demo.report import BAD_CANDIDATES, REPORT
 from demo.service import Service
 
 FAKE = (sys.executable, str(Path(__file__).parent.parent / "unit" / "demo" / "fake_service.py"))

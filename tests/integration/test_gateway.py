@@ -26,7 +26,8 @@ from tests.integration.gateway_fixture import (
     until,
 )
 from thumbwheel.clock import system_clock
-from thumbwheel.home import clear_emergency, read_secret
+from thumbwheel.emergency import clear_emergency, read_emergency
+from thumbwheel.home import read_secret
 from thumbwheel.ids import feedback_token, mint_inference_id
 from thumbwheel.records import Engine, Stage
 from thumbwheel.routing import assign, point
@@ -247,8 +248,11 @@ def test_faults_of_an_answer_are_flagged(service: Service) -> None:
     assert service.inference(service.chat().json()["id"]).flags == ["empty"]
     service.faults(text="na " * 60)
     assert service.inference(service.chat().json()["id"]).flags == ["degenerate"]
-    service.faults()
-    assert service.inference(service.chat(max_tokens=3).json()["id"]).flags == ["truncated"]
+    service.faults(
+        text="Shoes come in red, hats in blue and coats in green; socks, gloves and scarves in all of these."
+    )
+    assert service.inference(service.chat(max_tokens=16).json()["id"]).flags == ["truncated"]
+    assert service.inference(service.chat(max_tokens=3).json()["id"]).flags == [], "the client's own doing"
 
 
 # feedback
@@ -299,7 +303,7 @@ def test_feedback_by_token_alone(service: Service) -> None:
     assert service.feedback(id_, key=None, thumb="up").status_code == 401
     assert service.feedback(service.chat().json()["id"], key=None, token=token, thumb="up").status_code == 403
     forged = token[:-1] + ("0" if token[-1] != "0" else "1")
-    assert service.feedback(id_, key=None, token=forged, thumb="up").status_code == 403
+    assert service.feedback(id_, key=None, token=forged, thumb="up").status_code == 401
     expired = feedback_token(id_, system_clock() - 1, read_secret(service.home))
     late = service.feedback(id_, key=None, token=expired, thumb="up")
     assert (late.status_code, error_of(late)["code"]) == (401, "expired")
@@ -571,7 +575,9 @@ def test_a_locked_store_stops_no_chat_and_the_emergency_stop_works(tmp_path: Pat
         finally:
             held.execute("rollback")
             held.close()
-        clear_emergency(service.home, CHANNEL)
+        asked = read_emergency(service.home)[CHANNEL]
+        assert (asked["action"], asked["rollout"]) == ("rollback", rollout.id), "the most that was asked for stays"
+        clear_emergency(service.home, CHANNEL, asked)
         until(lambda: service.chat(user="1").headers["x-thumbwheel-variant"] == "candidate")
 
 

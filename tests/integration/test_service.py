@@ -140,7 +140,7 @@ def test_wrong_settings_are_told_all_together(tmp_path):
 
 
 def test_an_engine_that_cannot_start_is_told_while_it_is_tried_again(tmp_path):
-    env = environment(tmp_path, engine_program="tests.integration.no_such_engine", engine_restart_s=0.05)
+    env = environment(tmp_path, engine_program="tests.integration.no_such_engine", restart_pause_s=0.05)
     process = subprocess.Popen(
         [sys.executable, "-m", "thumbwheel", "up", "--home", str(tmp_path / "home")],
         cwd=ROOT,

@@ -18,15 +18,15 @@ import httpx
 import pytest
 
 from deploy import analysis, runs
-from feedback import consumer, curate, dedupe, splits
-from retrain import evidence, gate, gate_config
+from feedback import consumer, curate, splits
+from retrain import evidence, gate, gate_config, scoring
 from retrain.engine_client import Answer
 from retrain.evaluate import HeldOut, Sides
 from retrain.rows import Row
 from retrain.statistics import Interval
-from serving import asking, feedback_api, fields, replies
+from serving import asking, connection, feedback_api, fields, replies, saying
 from tests.gateway_worker import Worker, worker
-from thumbwheel import errors, keys, ledger, lineage, policies, records, scorers
+from thumbwheel import errors, keys, ledger, policies, records, scorers, why
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.settings import Settings
@@ -81,6 +81,7 @@ def test_what_the_page_says_of_patterns() -> None:
     found = scorers.parse_scorer({"kind": "regex", "pattern": "Yes"})
     assert scorers.score(found, "Well: Yes!", None) == 1.0, "it searches"
     assert scorers.score(scorers.parse_scorer({"kind": "exact"}), " Yes\n", "Yes ") == 1.0
+    assert f"takes over {scoring.MOST_S:g} s on one answer" in PROSE
 
 
 def test_the_ledgers_reasons_are_all_that_the_code_has() -> None:
@@ -93,11 +94,10 @@ def test_the_ledgers_reasons_are_all_that_the_code_has() -> None:
     states = {ledger.USED, ledger.WAITING, ledger.REFUSED}
     named = {
         value
-        for module in (ledger, curate, dedupe)
-        for name, value in vars(module).items()
+        for name, value in vars(ledger).items()
         if name.isupper() and isinstance(value, str) and REASON.fullmatch(value)
     }
-    assert waiting | refused == named - states == set(lineage.EXPLAINED)
+    assert waiting | refused == named - states == set(why.EXPLAINED)
     assert waiting.isdisjoint(refused) and len(rows) == len(waiting) + len(refused) + 1
 
 
@@ -134,7 +134,7 @@ def test_the_gates_checks_and_thresholds() -> None:
     evidence_of_all = whole_evidence()
     verdicts = [gate.gate(replace(evidence_of_all, draft_failure=why), thresholds) for why in ("away", None)]
     names = [check.name for verdict in verdicts for check in verdict.checks]
-    row = Row("ex-1", (), "Yes.", None, "g", "test", {})
+    row = Row("ex-1", (), "Yes.", "g", "test")
     answers = (Answer("Yes.", "stop", 1, 1),)
     item = HeldOut(row, True, Sides(0.0, 0.0), answers, answers)
     scored = evidence.scores([item], [scorers.parse_scorer({"kind": "regex", "pattern": "x"})], 0.9)
@@ -164,6 +164,26 @@ def test_how_many_corrections_are_held_out() -> None:
     )
     assert f"under {limits.min_width} columns" in PROSE
     assert f"over {limits.max_width} columns, or its conversation over {limits.max_prompt_width}" in PROSE
+    assert f"over {curate.RAW_FACTOR * limits.max_prompt_width} characters as it was sent" in PROSE
+
+
+def test_the_guards_of_a_rollout_and_what_they_do_not_count() -> None:
+    rows = {row[0].strip("`"): row[1] for row in table("guard", "counts")}
+    assert tuple(rows) == tuple(guard.name for guard in analysis.GUARDS)
+    assert f"within {analysis.FIRST_TOKEN_MS / 1000:g} s" in rows["first token"]
+    assert f"over {analysis.END_TO_END_MS / 1000:g} s" in rows["end to end"]
+    told = {name: set(CODE.findall(row[1])) for row in table("request has") for name in CODE.findall(row[0])}
+    few, key = asking.FEW_TOKENS - 1, records.Key("k", "h", "app", "t", frozenset({"extensions"}))
+    values: dict[str, object] = {"logit_bias": {"1": 1}, "allowed_token_ids": [1], "ignore_eos": True, "stop": "a"}
+    values |= {"stop_token_ids": [1], "max_tokens": few, "max_completion_tokens": few, "temperature": 1.1}
+    values |= {"frequency_penalty": -1, "presence_penalty": -1}
+    question = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    held = {
+        name: asking.understand({**question, name: value}, True, key, None, None).excused
+        for name, value in values.items()
+    }
+    assert told == held and f"under {asking.FEW_TOKENS}" in PROSE
+    assert {*asking.WHICH_TOKENS, *asking.WHERE_TO_STOP, *asking.PENALTIES} <= set(told)
 
 
 def test_what_a_stage_needs() -> None:
@@ -194,9 +214,14 @@ def test_limits() -> None:
         fields.MAX_MESSAGES,
         fields.MAX_NAME_CHARS,
         replies.MAX_DEPTH,
-        feedback_api.MAX_TEXT,
-        feedback_api.MAX_TAGS,
-        feedback_api.MAX_METRICS,
+        connection.MAX_HEAD_BYTES,
+        connection.HEAD_S,
+        replies.BODY_PAUSE_S,
+        connection.READ_S,
+        feedback_api.MAX_BYTES_BY_TOKEN,
+        saying.MAX_TEXT,
+        saying.MAX_TAGS,
+        saying.MAX_METRICS,
         policies.MAX_SCORERS,
         policies.MAX_STAGES,
     ]
@@ -375,16 +400,25 @@ async def test_the_openapi_pages_say_the_same(gateway: Worker) -> None:
     assert set(records.ROLLOUT_STATES) <= set(CODE.findall(paths["/admin/v1/channels/{name}"]["get"]["description"]))
     ours = (await gateway.api.get("/openapi.json")).json()["paths"]
     for told in (paths["/admin/v1/channels/{name}/ledger"], ours["/v1/feedback/{feedback}"]):
-        assert set(lineage.EXPLAINED) <= set(CODE.findall(told["get"]["description"]))
+        assert set(why.EXPLAINED) <= set(CODE.findall(told["get"]["description"]))
     post = ours["/v1/feedback"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
-    assert post.keys() == {*feedback_api.CONTENT, "inference_id", "author"}
-    assert post["comment"]["maxLength"] == post["correction"]["maxLength"] == feedback_api.MAX_TEXT
+    assert post.keys() == {*saying.CONTENT, "inference_id", "author"}
+    assert post["comment"]["maxLength"] == post["correction"]["maxLength"] == saying.MAX_TEXT
     assert (post["tags"]["maxItems"], post["metrics"]["maxProperties"]) == (
-        feedback_api.MAX_TAGS,
-        feedback_api.MAX_METRICS,
+        saying.MAX_TAGS,
+        saying.MAX_METRICS,
     )
-    assert post["tags"]["items"]["maxLength"] == feedback_api.MAX_TAG_CHARS
-    assert post["author"]["maxLength"] == feedback_api.MAX_NAME
+    assert post["tags"]["items"]["maxLength"] == saying.MAX_TAG_CHARS
+    assert post["author"]["maxLength"] == fields.MAX_NAME_CHARS
+
+
+def test_the_tree_in_architecture_names_every_module() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    (tree,) = re.findall(r"## The tree\n\n```\n(.*?)```", page, re.DOTALL)
+    shown = set(re.findall(r"\w+", tree))
+    for package in ("thumbwheel", "serving", "feedback", "retrain", "compress", "deploy"):
+        modules = {path.stem for path in (ROOT / package).glob("*.py") if not path.stem.startswith("__")}
+        assert modules <= shown, package
 
 
 def test_the_readme_names_the_page() -> None:

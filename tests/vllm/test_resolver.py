@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tests.real_engine import RANK, RealEngine, first_logprob, greedy, random_lora, together, write_adapter
-from thumbwheel.adapter import ORIGIN, WEIGHTS, BaseModules, engine_name
+from thumbwheel.adapter import ORIGIN, WEIGHTS, BaseModules
+from thumbwheel.ids import engine_name
 
 pytestmark = pytest.mark.vllm
 

@@ -34,8 +34,7 @@ class EventLog(Protocol):
     def read(self, topic: str, partition: int, after: int, limit: int) -> list[Record]:
         """Up to `limit` records with offsets over `after`, in order; none that a power cut could still take back.
 
-        The reader keeps its offset elsewhere: what it has read, and the log then lost, would be numbered again and
-        never be read.
+        Had the log lost records that a reader has counted, new ones would get their offsets and be skipped.
         """
 
     def ends(self) -> dict[str, dict[int, int]]:

@@ -69,7 +69,6 @@ def _on_connect(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("pragma journal_mode = wal")
     cursor.execute("pragma synchronous = full")
-    cursor.execute("pragma foreign_keys = on")
     cursor.close()
 
 
@@ -114,7 +113,6 @@ def get_meta(tx: Connection, key: str) -> str | None:
 
 
 def put_meta(tx: Connection, key: str, value: str) -> None:
-    """Write a setting of the store itself."""
-    changed = tx.execute(update(schema.meta).where(schema.meta.c.key == key).values(value=value))
-    if changed.rowcount == 0:
+    """Write a fact of the store itself."""
+    if tx.execute(update(schema.meta).where(schema.meta.c.key == key).values(value=value)).rowcount == 0:
         tx.execute(insert(schema.meta).values(key=key, value=value))

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Text, and_, bindparam, cast, func, insert, or_, select, update
 
 from thumbwheel import ledger as words
-from thumbwheel.errors import LostRace, NotFound
+from thumbwheel.errors import LostRace
 from thumbwheel.eventlog import Record
 from thumbwheel.events import FeedbackEvent, InferenceEvent
 from thumbwheel.ledger import Entry, Seen, settle
@@ -262,15 +262,6 @@ def ledger(tx: Connection, channel: str) -> dict[str, Any]:
     return {"acknowledged": total, "used": used, "refused": refused, "waiting": waiting}
 
 
-def run_feedback(tx: Connection, run: str) -> list[str]:
-    """The feedback that a run learnt from or judged by, by id; empty before its dataset is frozen. Raises NotFound."""
-    dataset = release_rows.get_run(tx, run).dataset
-    if dataset is None:
-        return []
-    c = schema.examples.c
-    return list(tx.execute(select(c.feedback).where(c.dataset == dataset).order_by(c.feedback)).scalars())
-
-
 def train_due(tx: Connection, channel: str) -> int:
     """How many corrections have come since the channel's last run was asked for, and wait for one."""
     c = schema.feedback.c
@@ -284,32 +275,25 @@ def train_due(tx: Connection, channel: str) -> int:
 # outcomes
 
 
-def inference_row(tx: Connection, inference: str) -> dict[str, Any]:
-    """The inference as it was logged. Raises NotFound."""
-    row = tx.execute(select(schema.inferences).where(schema.inferences.c.id == inference)).first()
-    if row is None:
-        raise NotFound(f"There is no inference {inference!r} in the store.", code="inference_not_found")
-    return dict(row._mapping)
-
-
-def rollout_outcomes(tx: Connection, rollout: str, since_ms: int = 0) -> list[Outcome]:
+def rollout_outcomes(tx: Connection, rollout: str) -> list[Outcome]:
     """What became of each request given to the rollout's candidate, or to the stable release at the same time.
 
-    The time runs from the candidate's first request (or `since_ms`, if later) to the rollout's end; in order of time.
+    The time runs from the candidate's first request to the rollout's end; in order of time.
     Pinned requests and those of other candidates are left out. Raises NotFound.
     """
     subject = release_rows.get_rollout(tx, rollout)
     c = schema.inferences.c
-    candidates = and_(c.channel == subject.channel, c.assigned == subject.release, c.role == "candidate")
+    # By the rollout's id, not by its times: what came after the clock was set back is the candidate's doing too.
+    candidates = and_(c.rollout == rollout, c.assigned == subject.release, c.role == "candidate")
     ended = () if subject.ended_ms is None else (c.at_ms <= subject.ended_ms,)
-    first = tx.execute(select(func.min(c.at_ms)).where(candidates, c.at_ms >= subject.started_ms, *ended)).scalar()
+    first = tx.execute(select(func.min(c.at_ms)).where(candidates, *ended)).scalar()
     if first is None:
         return []
     concerned = and_(
         c.channel == subject.channel,
-        c.at_ms >= max(first, since_ms),
+        c.at_ms >= first,
         *ended,
-        or_(c.role == "stable", and_(c.assigned == subject.release, c.role == "candidate")),
+        or_(c.role == "stable", candidates),
     )
     thumbs = _latest_thumbs(tx, concerned)
     names = [name for name in Outcome.__dataclass_fields__ if name != "thumb"]
@@ -317,6 +301,21 @@ def rollout_outcomes(tx: Connection, rollout: str, since_ms: int = 0) -> list[Ou
     return [
         Outcome(**{**row._mapping, "flags": tuple(row.flags), "thumb": thumbs.get(row.id)}) for row in tx.execute(query)
     ]
+
+
+def times_asked(tx: Connection, release: str) -> int:
+    """How many requests were given to the release, or answered by it."""
+    c = schema.inferences.c
+    return tx.execute(select(func.count()).where(or_(c.served_by == release, c.assigned == release))).scalar_one()
+
+
+def thumb_counts(tx: Connection) -> dict[tuple[str, str, str, str], int]:
+    """How many thumbs were received, by channel, assigned release, its role, and thumb (up or down)."""
+    f, i = schema.feedback.c, schema.inferences.c
+    by = (i.channel, i.assigned, i.role, f.thumb)
+    joined = select(*by, func.count()).join(schema.inferences, i.id == f.inference)
+    found = tx.execute(joined.where(f.thumb.is_not(None)).group_by(*by))
+    return {(channel, release, role, thumb): count for channel, release, role, thumb, count in found}
 
 
 def _latest_thumbs(tx: Connection, concerned: Any) -> dict[str, str]:

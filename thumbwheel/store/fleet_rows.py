@@ -58,11 +58,16 @@ def all_engines(tx: Connection) -> list[Engine]:
 
 
 def take_lease(tx: Connection, name: str, holder: str, now_ms: int, ttl_ms: int) -> None:
-    """Take or renew the lease `name` for `ttl_ms`. Raises LostRace while another holds it."""
+    """Take or renew the lease `name` for `ttl_ms`. Raises LostRace while another holds it.
+
+    One that expires more than twice `ttl_ms` from now was taken before the clock was set back, and is over. Twice,
+    since whoever waited for the store has an older `now_ms` than who took the lease meanwhile.
+    """
     c = schema.leases.c
+    over = (c.expires_ms < now_ms) | (c.expires_ms > now_ms + 2 * ttl_ms)
     mine = tx.execute(
         update(schema.leases)
-        .where(c.name == name, (c.holder == holder) | (c.expires_ms < now_ms))
+        .where(c.name == name, (c.holder == holder) | over)
         .values(holder=holder, expires_ms=now_ms + ttl_ms)
     )
     if mine.rowcount == 1:
@@ -90,9 +95,13 @@ def beat(tx: Connection, worker: str, generation: int, now_ms: int) -> None:
 
 
 def laggards(tx: Connection, generation: int, now_ms: int) -> list[str]:
-    """The live workers that have not yet read `generation`."""
+    """The live workers that have not yet read `generation`.
+
+    One whose heartbeat lies as far ahead as would be silence behind died before the clock was set back.
+    """
     c = schema.workers.c
-    query = select(c.id).where(c.generation < generation, c.heartbeat_ms > now_ms - WORKER_SILENT_MS)
+    live = c.heartbeat_ms.between(now_ms - WORKER_SILENT_MS + 1, now_ms + WORKER_SILENT_MS - 1)
+    query = select(c.id).where(c.generation < generation, live)
     return list(tx.execute(query).scalars())
 
 

@@ -148,7 +148,10 @@ def get_release(tx: Connection, release: str) -> Release:
     """The release. Raises NotFound."""
     found = _find(tx, _RELEASES, release)
     if found is None:
-        raise NotFound(f"There is no release {release!r}. `thumbwheel status` lists them.", code="release_not_found")
+        raise NotFound(
+            f"There is no release {release!r}. `thumbwheel lineage CHANNEL` lists a channel's.",
+            code="release_not_found",
+        )
     return found
 
 
@@ -179,8 +182,16 @@ def get_rollout(tx: Connection, rollout: str) -> Rollout:
     """The rollout. Raises NotFound."""
     found = _find(tx, _ROLLOUTS, rollout)
     if found is None:
-        raise NotFound(f"There is no rollout {rollout!r}.", code="rollout_not_found")
+        raise NotFound(
+            f"There is no rollout {rollout!r}. `thumbwheel lineage CHANNEL` lists a channel's.",
+            code="rollout_not_found",
+        )
     return found
+
+
+def rollout_of(tx: Connection, channel: Channel) -> Rollout | None:
+    """The channel's latest rollout; None where it never had one."""
+    return None if channel.rollout is None else get_rollout(tx, channel.rollout)
 
 
 def rollouts_in(tx: Connection, states: Sequence[str]) -> list[Rollout]:
@@ -210,7 +221,9 @@ def get_run(tx: Connection, run: str) -> Run:
     """The run. Raises NotFound."""
     found = _find(tx, _RUNS, run)
     if found is None:
-        raise NotFound(f"There is no run {run!r}. `thumbwheel status` lists them.", code="run_not_found")
+        raise NotFound(
+            f"There is no run {run!r}. `thumbwheel lineage CHANNEL` lists a channel's.", code="run_not_found"
+        )
     return found
 
 

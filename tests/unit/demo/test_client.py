@@ -31,8 +31,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 async def client(home: Path) -> AsyncIterator[Client]:
-    async with Client(find(home)) as client:
-        yield client
+    client = await Client(find(home)).open()
+    yield client
+    await client.close()
 
 
 def test_nobody_home_is_said_so(tmp_path: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo.helpdesk import load
-from demo.report import BAD_CANDIDATES, closed, cycle_report, say_stop, table
+from demo.journal import Journal, Screen
+from demo.report import BAD_CANDIDATES, closed, cycle_report, make_report, say_stop, table, write_report
+from demo.service import Memory
 
 CASES = load().heldout
 LEDGER = {"acknowledged": 3, "used": 2, "refused": {"short": 1}, "waiting": {}, "desk": 3, "adds_up": True}
@@ -120,3 +124,25 @@ def test_the_words_of_a_stop_are_the_services_own() -> None:
     assert say_stop({"by": None}) == "NOT STOPPED"
     assert say_stop({"by": "gate, rejected: gain"}) == "stopped by gate, rejected: gain"
     assert len(say_stop({"by": "x" * 900})) <= 150
+
+
+def test_the_report_is_made_of_the_journals_steps_and_written_whole(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.json", Screen(io.StringIO()))
+    journal.starting_s = 5.0
+    step = {"seconds": 2.0, "asked": 3, "failed": 0, "sitting": "yesterday"}
+    names = [name if name.startswith("base/") else f"cycle-1/{name}" for name in RESULTS]
+    journal.steps = {name: {"result": RESULTS[name.removeprefix("cycle-1/")], **step} for name in names}
+    journal.steps["bad/nan"] = {
+        "result": {"candidate": "NaN weights", "by": "import: refused", "release": None},
+        **step,
+    }
+    journal.steps["end/ledger"] = {"result": {"support": LEDGER, "support-shuffled": LEDGER}, **step}
+    report = make_report(journal, 2, Memory(100.4, "pss"))
+    assert [(cycle["release"], cycle["rollout"]) for cycle in report["cycles"]] == [("rel-1", "promoted")]
+    assert report["cycles"][0]["seconds"]["run"] == 2.0 and report["peak_rss_mb"] == 100
+    assert report["milestones"] == {"first_promotion": 17.0, "bad_candidates": None, "all": 27.0}
+    assert (report["requests"], report["earlier_sitting"]) == (33, list(journal.steps))
+    assert report["ledger"] == report["ledger_shuffled"] == LEDGER and len(report["stopped"]) == 1
+    assert not report["closed"] and "1 of 2 cycles were played" in report["open"]
+    assert json.loads(write_report(tmp_path, report).read_text()) == json.loads(json.dumps(report))
+    assert [path.name for path in tmp_path.iterdir()] == ["demo-report.json"]

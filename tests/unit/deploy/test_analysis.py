@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploy.analysis import (
@@ -76,7 +76,10 @@ def test_what_was_seen_holds_the_counts_and_bounds_of_the_stage_and_of_each_guar
     }
 
 
-@pytest.mark.parametrize(("n", "units", "words"), [(19, 8, "1 more requests"), (40, 7, "1 more units"), (0, 1, "20")])
+@pytest.mark.parametrize(
+    ("n", "units", "words"),
+    [(19, 8, "for 1 more request of"), (40, 7, "for 1 more unit of"), (0, 1, "20 more requests")],
+)
 def test_too_little_of_the_candidate_is_inconclusive_and_says_how_much_is_missing(n, units, words):
     found = analyse(ROLLOUT, traffic(n, units) + STABLE, 5_000)
     assert found.result == "inconclusive" and words in found.reasons[0]
@@ -327,6 +330,7 @@ def test_the_quantile_inverts_the_distribution(probability, a, b):
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefghij"), st.booleans(), st.booleans()), max_size=60))
+@example([*[(unit, True, True) for unit in "bbccdd"], ("a", True, False), ("a", True, True)])  # by units 7 of 8
 def test_order_does_not_matter_and_every_result_is_one_of_four(rows):
     outcomes = [
         outcome(unit, "candidate" if mine else "stable", status="release_error" if bad else "ok")

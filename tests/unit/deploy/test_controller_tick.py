@@ -12,10 +12,13 @@ from deploy.runs import VERBS, Runs
 from deploy.smoke import Smoke
 from tests.full_disk import no_room
 from thumbwheel import rollouts
+from thumbwheel.emergency import emergency_stop, read_emergency
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import FeedbackEvent, InferenceEvent
-from thumbwheel.home import emergency_stop, prepare, read_emergency
+from thumbwheel.home import prepare
+from thumbwheel.pools import LEASE_MS as LENT_MS
+from thumbwheel.pools import holder
 from thumbwheel.records import Engine, Policies, Release, Run, Stage
 from thumbwheel.settings import Settings
 from thumbwheel.store import data_rows, fleet_rows, release_rows
@@ -31,7 +34,10 @@ class Inline(Executor):
 
     def submit(self, fn, /, *args, **kwargs):
         done = Future()
-        done.set_result(fn(*args, **kwargs))
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except OSError as error:
+            done.set_exception(error)
         return done
 
 
@@ -68,7 +74,7 @@ class ScriptedJobs:
 def world(tmp_path):
     home = prepare(tmp_path / "home")
     store, log = open_store(home.store), SqliteEventLog(home.events)
-    settings = Settings(home=home.root, job_attempts=2, engine_restart_s=1.0)
+    settings = Settings(home=home.root, job_attempts=2, restart_pause_s=1.0)
     smokes = [PASSED]
     me = Controller(
         settings=settings,
@@ -217,6 +223,136 @@ def test_on_a_full_disk_nothing_moves_and_then_everything_goes_on(world):
     assert rollout(world).release == name and world.jobs.starts == ["curate"]
 
 
+# one thing's fault
+
+
+class Unforeseen(OSError):
+    """Of a kind that nothing is prepared for."""
+
+
+def unforeseen(*_):
+    raise Unforeseen("no such luck")
+
+
+def another_channel(world, name="another"):
+    """A second channel with a candidate; its rollout is older, so a tick comes to it first."""
+    with world.store.write() as tx:
+        rollouts.create_channel(tx, name, Policies(stages=STAGES), "tiny", "default", T0, "test")
+        release = Release(f"rel-{name}", name, "candidate", "default", "tiny", "b" * 64, None, None, None, None, T0, 1)
+        release_rows.insert_release(tx, release)
+        rollouts.start_rollout(tx, release, None, T0 - 1_000, "test")
+
+
+def fail(world):
+    serve(world, "candidate", users(4), each=2, status="release_error")
+
+
+def test_a_smoke_test_that_raises_keeps_no_other_rollout_from_being_judged(world, caplog):
+    started(world)
+    another_channel(world)
+    world.me.smoke_test = unforeseen
+    fail(world)
+    for _ in range(3):
+        turn(world)
+    assert rollout(world).state == "rolled_back"
+    assert caplog.text.count("Traceback") == 1 and "no such luck" in caplog.text
+    world.me.smoke_test = lambda release: PASSED
+    turn(world)
+    with world.store.read() as tx:
+        assert release_rows.rollout_of(tx, release_rows.get_channel(tx, "another")).weight == 20.0
+    assert world.me.runs.faults == {}
+
+
+def test_an_emergency_file_that_cannot_be_read_keeps_no_rollout_from_being_judged(world, caplog):
+    started(world)
+    fail(world)
+    world.home.emergency.mkdir()
+    turn(world)
+    turn(world)
+    assert rollout(world).state == "rolled_back" and caplog.text.count("Traceback") == 1
+
+
+def test_a_run_that_cannot_be_moved_keeps_no_other_and_no_rollout(world):
+    a_run(world, "run-1", state="evaluating", attempts=1)
+    a_run(world, "run-2")
+    start = world.jobs.start
+    world.jobs.start = lambda run, verb: {"run-2": start}[run](run, verb)  # a KeyError for the other
+    name = a_candidate(world)
+    turn(world)
+    assert world.jobs.running() == {"run-2": "curate"} and rollout(world).release == name
+
+
+def test_a_log_that_fails_one_channels_trigger_keeps_no_candidate_from_starting(world):
+    with world.store.write() as tx:
+        policies = Policies(stages=STAGES, train_after=1)
+        rollouts.create_channel(tx, "another", policies, "tiny", "default", T0, "test")
+        feedback = FeedbackEvent("fb-1", "chatcmpl-x", "default", "another", T0 + 1, correction="right")
+        said = {"tenant": "default", "channel": "another", "unit": "u", "at_ms": T0}
+        served = {"assigned": "rel", "role": "stable", "served_by": "rel", "status": "ok"}
+        asked = [{"role": "user", "content": "question"}]
+        inference = InferenceEvent("chatcmpl-x", **said, **served, messages=asked, answer="an answer")
+        data_rows.ingest(tx, [inference], [(0, feedback)])
+    world.me.runs.log = SimpleNamespace(ends=unforeseen)
+    name = a_candidate(world)
+    turn(world)
+    assert list(world.me.runs.faults) == ["the trigger of channel another"] and rollout(world).release == name
+
+
+# a clock that is set back
+
+HOUR_MS = 3_600_000
+
+
+def test_another_leads_though_the_clock_was_set_back_after_the_leaders_death(world):
+    assert turn(world)
+    other = another(world)
+    assert tick(other, world.now - HOUR_MS)
+    assert not tick(world.me, world.now - HOUR_MS + 2_000)
+
+
+def test_who_has_waited_for_the_store_takes_no_living_leaders_lease(world):
+    assert turn(world)
+    assert not tick(another(world), world.now - LEASE_MS)
+
+
+def test_a_rollout_at_rest_is_judged_though_the_clock_was_set_back(world):
+    started(world)
+    turn(world)
+    world.me.rests[rollout(world).id] = (world.now, 60_000)
+    fail(world)
+    turn(world)
+    assert rollout(world).state == "running", "it rests"
+    turn(world, -HOUR_MS)
+    assert rollout(world).state == "rolled_back"
+
+
+def test_what_a_candidate_does_after_the_clock_was_set_back_is_seen(world):
+    started(world)
+    turn(world, -HOUR_MS)
+    fail(world)
+    turn(world)
+    assert rollout(world).state == "rolled_back"
+
+
+def test_a_job_is_started_again_though_the_clock_was_set_back_in_its_pause(world):
+    a_run(world)
+    turn(world)
+    world.jobs.end("run-1", -9)
+    turn(world, 100)
+    assert world.jobs.starts == ["curate"]
+    turn(world, -HOUR_MS)
+    assert world.jobs.starts == ["curate", "curate"]
+
+
+def test_a_stop_is_taken_out_though_a_worker_died_before_the_clock_was_set_back(world):
+    started(world)
+    with world.store.write() as tx:
+        fleet_rows.beat(tx, "worker-1", generation(tx), world.now)
+    stop(world)
+    turn(world, -HOUR_MS)
+    assert rollout(world).state == "aborted" and read_emergency(world.home) == {}
+
+
 # runs
 
 
@@ -297,11 +433,13 @@ def test_a_job_that_another_controller_still_runs_is_waited_for(world):
     assert world.jobs.starts == ["curate"]
 
 
-def test_a_killed_evaluation_gives_its_engine_back(world):
-    a_run(world, state="evaluating", attempts=1)
+@pytest.mark.parametrize(("state", "verb"), [("training", "train"), ("evaluating", "evaluate")])
+def test_a_killed_job_gives_its_engine_back(world, state, verb):
+    a_run(world, state=state, attempts=1)
     turn(world)
+    assert world.jobs.starts == [verb]
     with world.store.write() as tx:
-        fleet_rows.take_lease(tx, "engine:engine-0", "evaluate:run-1", world.now, 900_000)
+        fleet_rows.take_lease(tx, "engine:engine-0", holder(verb, "run-1"), world.now, LENT_MS)
     world.jobs.end("run-1", -9)
     turn(world)
     with world.store.write() as tx:
@@ -535,9 +673,14 @@ def test_a_candidate_waits_for_its_channel_to_log_something(world):
 # emergency stops
 
 
+def stop(world, action="abort"):
+    """What a gateway writes for a person while it cannot reach the store."""
+    emergency_stop(world.home, "support", "a person", world.now, action, channel(world).rollout)
+
+
 def test_an_emergency_stop_becomes_an_audited_abort_once_every_gateway_knows(world):
     name = started(world)
-    emergency_stop(world.home, "support", "a person", world.now)
+    stop(world)
     with world.store.write() as tx:
         fleet_rows.beat(tx, "worker-1", generation(tx), world.now)
     turn(world)
@@ -553,9 +696,63 @@ def test_an_emergency_stop_becomes_an_audited_abort_once_every_gateway_knows(wor
 
 
 def test_an_emergency_stop_of_an_unknown_channel_is_taken_out(world):
-    emergency_stop(world.home, "nobody", "a person", world.now)
+    emergency_stop(world.home, "nobody", "a person", world.now, "abort", "ro-1")
     turn(world)
     assert read_emergency(world.home) == {}
+
+
+@pytest.mark.parametrize(
+    ("action", "ends", "stable"),
+    [("pause", "promoted", 1), ("abort", "rolled_back", 0), ("rollback", "rolled_back", 0)],
+)
+def test_what_was_promoted_before_the_stop_was_read_is_rolled_back_and_not_paused(world, action, ends, stable):
+    base, name = channel(world).stable, started(world)
+    stop(world, action)
+    with world.store.write() as tx:
+        rollouts.promote(tx, release_rows.get_rollout(tx, channel(world).rollout), None, world.now, "controller")
+    turn(world)
+    assert rollout(world).state == ends and channel(world).stable == (base, name)[stable]
+    assert read_emergency(world.home) == {}
+
+
+def test_a_pause_by_file_is_a_pause(world):
+    name = started(world)
+    stop(world, "pause")
+    turn(world)
+    assert rollout(world).state == "paused" and rollout(world).weight == 20.0
+    assert release_of(world, name).state == "candidate" and read_emergency(world.home) == {}
+    stop(world, "pause")
+    turn(world)
+    assert rollout(world).state == "paused" and read_emergency(world.home) == {}
+    with world.store.read() as tx:
+        assert [row["action"] for row in fleet_rows.audit_of(tx, "support")] == ["create_channel", "emergency_stop"]
+
+
+def test_an_old_stop_ends_no_newer_rollout(world):
+    started(world)
+    stop(world)
+    second = a_candidate(world, 2)
+    with world.store.write() as tx:
+        rollouts.fail_rollout(tx, release_rows.get_rollout(tx, channel(world).rollout), {"reasons": ["bad"]}, world.now)
+        rollouts.start_rollout(tx, release_rows.get_release(tx, second), None, world.now, "another person")
+    turn(world)
+    assert rollout(world).release == second and rollout(world).state == "running"
+    assert read_emergency(world.home) == {}
+
+
+def test_a_stop_that_names_no_rollout_ends_the_one_in_progress_and_leaves_a_promoted_one(world):
+    name = started(world)
+    world.home.emergency.write_text('{"support": {"who": "a person"}}')
+    turn(world)
+    assert rollout(world).state == "aborted"
+    second = a_candidate(world, 2)
+    turn(world)
+    turn(world)
+    with world.store.write() as tx:
+        rollouts.promote(tx, release_rows.get_rollout(tx, channel(world).rollout), None, world.now, "controller")
+    world.home.emergency.write_text("{")
+    turn(world)
+    assert channel(world).stable == second != name and rollout(world).state == "promoted"
 
 
 def test_a_damaged_emergency_file_stops_every_channel_and_mends_itself(world):

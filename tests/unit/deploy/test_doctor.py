@@ -2,7 +2,11 @@
 
 import importlib.metadata
 import json
+import os
+import re
 import socket
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +44,14 @@ def test_versions_that_fit_and_versions_that_do_not():
     assert [finding.what for finding in look({})] == ["torch", "transformers", "peft", "trl", "engine package"]
 
 
+def test_the_versions_that_are_wanted_are_the_projects_own():
+    with (Path(__file__).parents[3] / "pyproject.toml").open("rb") as file:
+        declared = tomllib.load(file)["project"]["dependencies"]
+    for package, wanted in doctor.WANTED.items():
+        (versions,) = (line.removeprefix(package) for line in declared if re.match(rf"{package}[=<>]", line))
+        assert versions.startswith((f"=={wanted}.", f">={wanted},")), package
+
+
 def test_a_home_that_is_open_to_others_is_told_with_the_command(home):
     assert wrong(doctor.permissions(home)) == []
     home.keys.chmod(0o755)
@@ -52,15 +64,10 @@ def test_a_home_that_is_open_to_others_is_told_with_the_command(home):
 
 
 def test_the_service_runs_was_killed_or_rests(home):
-    assert doctor.supervisor_pid(home) is None
     assert doctor.supervision(home, None).advice is None
     home.endpoints.write_text(json.dumps({"api": "http://127.0.0.1:1"}))
     assert "continues" in doctor.supervision(home, None).advice
-    with claim(home):
-        import os
-
-        assert doctor.supervisor_pid(home) == os.getpid()
-    assert doctor.supervisor_pid(home) is None
+    assert "runs (process 7)" in doctor.supervision(home, 7).found
 
 
 def test_a_port_that_was_set_and_is_taken_is_wrong_a_usual_one_is_not(home):
@@ -74,9 +81,13 @@ def test_a_port_that_was_set_and_is_taken_is_wrong_a_usual_one_is_not(home):
 def test_listeners_that_do_not_answer_while_up_runs_are_wrong(home):
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    home.endpoints.write_text(json.dumps({"api": f"http://127.0.0.1:{port}"}))
-    (found,) = wrong(doctor.ports(Settings(home=home.root), home, 1))
-    assert "does not answer" in found.found
+    home.endpoints.write_text(json.dumps(dict.fromkeys(("api", "admin"), f"http://127.0.0.1:{port}")))
+    with claim(home):
+        found = wrong(doctor.ports(Settings(home=home.root), home, os.getpid()))
+        assert len(found) == 2 and all("does not answer" in one.found for one in found)
+        home.endpoints.write_text('{"admin": 2}')
+        (damaged,) = wrong(doctor.ports(Settings(home=home.root), home, os.getpid()))
+        assert "is damaged" in damaged.found
 
 
 def test_a_consumer_that_lags_is_told(home):

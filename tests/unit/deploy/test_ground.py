@@ -1,16 +1,18 @@
 """What lies ready before the first process: the claim on the home, the model, the keys, a short path."""
 
+import fcntl
 import os
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from deploy.ground import AlreadyUp, claim, find_model, make_keys, short_folder, socket_path
-from thumbwheel.errors import SettingsError
-from thumbwheel.home import KEY_PREFIX, prepare
-from thumbwheel.keys import hash_key
+from deploy.ground import claim, find_model, make_keys, short_folder, socket_path
+from thumbwheel.errors import AlreadyUp, SettingsError
+from thumbwheel.home import prepare, supervisor_pid
+from thumbwheel.keys import KEY_PREFIX, hash_key
 from thumbwheel.settings import Settings
 from thumbwheel.store import fleet_rows
 from thumbwheel.store.connection import open_store
@@ -28,6 +30,16 @@ def test_a_home_has_one_supervisor_and_the_claim_goes_with_it(home):
         assert home.lock.read_text() == f"{os.getpid()}\n"
     with claim(home):
         pass
+
+
+def test_a_look_at_the_claim_is_no_claim(home):
+    home.lock.touch()
+    looking = os.open(home.lock, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.02, os.close, [looking]).start()
+    with claim(home):
+        assert supervisor_pid(home) == os.getpid()
+    assert supervisor_pid(home) is None
 
 
 def test_a_killed_supervisors_claim_is_gone(home):

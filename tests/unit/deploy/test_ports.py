@@ -32,9 +32,10 @@ def test_a_port_that_a_person_set_is_that_port_or_an_error_by_its_key():
 
 
 def test_a_host_that_is_not_here_is_an_error():
-    with pytest.raises(SettingsError) as caught:
-        listen("192.0.2.1", "api_port", None, free_port())
-    assert caught.value.problems[0][0] == "host"
+    for key, host in (("api_port", "host"), ("admin_port", "admin_host")):
+        with pytest.raises(SettingsError) as caught:
+            listen("192.0.2.1", key, None, free_port())
+        assert caught.value.problems[0][0] == host
 
 
 @pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "http://127.0.0.1:"), ("127.0.0.1", "http://127.0.0.1:")])

@@ -77,6 +77,18 @@ def test_a_child_that_ends_is_started_again_after_its_pause(tmp_path):
     assert child.tend(105.0 + STEADY_S) == "ended" and child.failures == 1  # it had been steady
 
 
+def test_a_child_that_cannot_be_started_is_tried_again_after_its_pause(tmp_path):
+    child = Child(program(tmp_path, str(tmp_path / "later")), 1.0)
+    for now_s, failures in ((100.0, 1), (101.0, 2)):
+        with pytest.raises(FileNotFoundError):
+            child.tend(now_s)
+        assert not child.alive and child.failures == failures
+    assert child.tend(102.9) is None
+    (tmp_path / "later").symlink_to("/bin/true")
+    assert child.tend(103.0) == "started"
+    child.stop()
+
+
 def test_a_stopped_child_stays_stopped(tmp_path):
     child = Child(program(tmp_path), 0.1)
     child.tend(1.0)
@@ -94,3 +106,10 @@ def test_a_log_is_cut_when_it_has_grown_and_its_writer_goes_on(tmp_path):
         writer.write(b"c")
     assert log.read_bytes() == b"c" and (tmp_path / "x.log.1").read_bytes() == b"b" * 10
     assert not bound_log(tmp_path / "none.log")
+
+
+def test_a_log_is_cut_though_the_disk_is_too_full_to_keep_its_end(tmp_path):
+    log = tmp_path / "x.log"
+    log.write_bytes(b"a" * 100)
+    (tmp_path / "x.log.1").symlink_to("/dev/full")
+    assert bound_log(log, limit=50, kept=10) and log.read_bytes() == b""

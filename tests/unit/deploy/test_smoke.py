@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 
 import pytest
 
@@ -48,6 +49,20 @@ def test_a_sound_candidate_passes_and_says_how_far_it_is_from_the_base(bench, mo
     assert found.result == "passed", found
     measured = found.seen["engine-0"]
     assert measured["difference"] > 0.001 and measured["noise"] == 0.0 and len(measured["texts"]) == len(PROMPTS)
+
+
+def test_files_that_cannot_be_read_just_now_are_waited_for(bench, model):
+    candidate = draft(bench, model)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        found = smoke([bench[0]], candidate, bench[2], model, 32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found.result == "waiting" and "Too many open files" in found.reasons[0]
+    assert smoke([bench[0]], candidate, bench[2], model, 32).result == "passed"
 
 
 def test_the_base_itself_only_has_to_speak(bench, model):

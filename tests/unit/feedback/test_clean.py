@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.clean import clean, compared, says_nothing, width
+from feedback.clean import MOST_MARKS, clean, compared, says_nothing, width
 
 FAMILY = "👩\u200d👧"
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
@@ -46,6 +46,34 @@ def test_cleaning_twice_is_cleaning_once(text: str) -> None:
     assert clean(once) == once
     assert unicodedata.is_normalized("NFC", once)
     once.encode()  # no lone surrogates
+
+
+MARKS = "\u0301\u0316\u0344\u0958\u0f73\uff9e\u0345か\u200b\u200d\U000e0061a"  # and what may stand between them
+
+
+def most_marks(text: str) -> int:
+    """The longest run of marks that a normalization has to sort."""
+    runs = "".join("m" if unicodedata.combining(char) else " " for char in unicodedata.normalize("NFKD", text)).split()
+    return max(map(len, runs), default=0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(MARKS), st.sampled_from([1, 2, 29, 30, 31, 60])), max_size=6))
+def test_no_text_has_more_marks_on_a_character_than_a_few(runs: list[tuple[str, int]]) -> None:
+    text = "".join(char * times for char, times in runs)
+    once = clean(text)
+    assert most_marks(once) <= 2 * MOST_MARKS + 3, "a mark may stand for two, and a character bring three of its own"
+    assert clean(once) == once
+    assert compared(compared(text)) == compared(text)
+
+
+@pytest.mark.parametrize("between", ["", "\u200b", "\U000e0061"])
+def test_marks_are_cut_before_they_are_sorted(between: str) -> None:
+    """Cut after the sorting, whose time they would cost, those that stay would all be of the kind that sorts first."""
+    text = clean("q" + f"\u0301\u0316{between}" * 1000)
+    assert (text.count("\u0301"), text.count("\u0316")) == (MOST_MARKS // 2, MOST_MARKS // 2)
+    assert clean("q" + "\u0301" * MOST_MARKS) == "q" + "\u0301" * MOST_MARKS
+    assert clean("q" + "\u0301" * MOST_MARKS + "x\u0301") == "q" + "\u0301" * MOST_MARKS + "x\u0301"
+    assert clean("…" * 100 + "🎉" * 100) == "…" * 100 + "🎉" * 100, "what is no mark stays"
 
 
 @given(st.text())

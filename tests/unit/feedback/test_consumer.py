@@ -242,6 +242,38 @@ def test_a_stopped_partition_pauses_and_then_goes_on(place: Place, caplog: pytes
     assert place.acknowledged() == 1
 
 
+class SetBack(Turns):
+    """The clock is set back by an hour at one of the waits."""
+
+    def __init__(self, polls: int, at: int) -> None:
+        super().__init__(polls)
+        self.now_ms += WINDOW_MS
+        self.at = at
+
+    def wait(self, seconds: float) -> bool:
+        if len(self.waits) == self.at:
+            self.now_ms -= WINDOW_MS
+        return super().wait(seconds)
+
+
+def test_a_stopped_partition_goes_on_though_the_clock_was_set_back(place: Place) -> None:
+    place.append(FEEDBACK, *[b"bad"] * STREAK, feedback(1))
+    loop(place, SetBack(8, at=3))
+    assert place.acknowledged() == 1
+
+
+def test_feedback_is_given_up_though_the_clock_was_set_back(place: Place) -> None:
+    class Late(SetBack):
+        """Feedback that came long ago is read when the clock has been set back."""
+
+        def wait(self, seconds: float) -> bool:
+            place.append(FEEDBACK, *[feedback(1, at_ms=-WINDOW_MS)] * (len(self.waits) == self.at))
+            return super().wait(seconds)
+
+    loop(place, Late(8, at=3))
+    assert place.standing(1) == UNKNOWN
+
+
 def test_the_loop_outlasts_a_log_that_is_away(place: Place) -> None:
     class Away(SqliteEventLog):
         """A log that answers only after some tries."""

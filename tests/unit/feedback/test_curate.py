@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,8 @@ from feedback import curate as curation_module
 from feedback import dedupe
 from feedback.curate import Curation, Limits, Snapshot, curate
 from feedback.join import Joined
-from thumbwheel.lineage import EXPLAINED
+from thumbwheel.ledger import NO_RUN_YET
+from thumbwheel.why import EXPLAINED
 
 
 def row(n: int | str, **fields: Any) -> Joined:
@@ -93,6 +95,16 @@ def test_one_feedback(changes: dict[str, Any], wanted: tuple[str, str | None]) -
 def test_a_long_conversation_is_too_long() -> None:
     assert verdict(row(1, **said("why " * 8_001))) == ("refused", "too_long")
     assert verdict(row(1, **said("why " * 8_000))) == ("used", None)
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_conversation_far_too_long_is_not_looked_at(parts: bool) -> None:
+    """What it is without its invisible characters, and whether a user has the last word, is not asked."""
+    for length, wanted in ((256_000, "no_user_turn"), (256_001, "too_long")):
+        texts = ["\u200b" * 200_000, "x" * (length - 200_000)]
+        whole = [{"role": "system", "content": texts[0]}, {"role": "assistant", "content": texts[1]}]
+        split = [{"role": "assistant", "content": [{"type": "text", "text": text} for text in texts]}]
+        assert verdict(row(1, messages=split if parts else whole)) == ("refused", wanted)
 
 
 def test_the_limits_are_inclusive() -> None:
@@ -411,10 +423,6 @@ def test_splits_never_change_as_data_grows(first: list[Joined], more: list[Joine
     assert all(line["split"] == known[line["group"]] for line in parsed(after))
 
 
-def test_every_reason_has_its_words() -> None:
-    names = (
-        "NOT_CHAT NOT_TEXT NO_USER_TURN EMPTY TOO_SHORT TOO_LONG DEGENERATE SELF_IDENTICAL AUTHOR_CAP SPLIT_CONFLICT"
-    )
-    reasons = {getattr(curation_module, name) for name in names.split()} | {dedupe.DUPLICATE, dedupe.CONTRADICTION}
-    assert reasons <= set(EXPLAINED)
-    assert all(reason in (curation_module.__doc__ or "") for reason in reasons)
+def test_the_module_says_every_reason() -> None:
+    said = set(re.findall(r"\w+", curation_module.__doc__ or ""))
+    assert set(EXPLAINED) - {NO_RUN_YET} <= said

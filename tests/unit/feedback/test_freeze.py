@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,15 +13,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, select
 
-from feedback.freeze import AGAIN, CATCH_UP_S, STRAGGLERS_S, _job, freeze
+from feedback.freeze import CATCH_UP_S, STRAGGLERS_S, _job, freeze
 from tests.full_disk import no_room
 from thumbwheel import rollouts
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import JobError, StoreUnavailable
 from thumbwheel.events import FeedbackEvent, InferenceEvent
 from thumbwheel.home import Home, prepare
+from thumbwheel.progress import AGAIN
 from thumbwheel.records import Policies, Release, Run
-from thumbwheel.store import data_rows, release_rows, schema
+from thumbwheel.store import data_rows, dataset_rows, release_rows, schema
 from thumbwheel.store.connection import Store, open_store
 
 
@@ -148,7 +151,7 @@ def test_a_dataset_is_frozen_and_the_run_goes_on_to_training(place: Place) -> No
     assert place.artifacts.manifest(str(run.dataset)).kind == "dataset"
     with place.store.read() as tx:
         view = data_rows.feedback_view(tx, "fb-3")
-        assert len(data_rows.run_feedback(tx, "run-1")) == 60
+        assert len(dataset_rows.examples_where(tx, dataset=str(run.dataset))) == 60
         dataset = tx.execute(select(schema.datasets)).one()
         splits = {row.group: row.split for row in tx.execute(select(schema.splits))}
     assert view is not None and (view["state"], view["dataset"], view["runs"]) == ("used", run.dataset, ["run-1"])
@@ -528,3 +531,14 @@ def test_of_two_jobs_of_one_run_one_wins(place: Place) -> None:
     assert freeze(place.store, slow, place.home, "run-1", place.time.clock, place.time.sleep) == "training"
     assert place.count(schema.datasets) == 1
     assert place.run("run-1") == slow.first
+
+
+def test_a_jobs_words_on_a_full_disk_change_nothing(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    with place.store.write() as tx:
+        run = rollouts.start_run(tx, "support", {}, None, 2, "test")
+        rollouts.advance_run(tx, run, "training", 3)
+    command = [sys.executable, "-m", "thumbwheel", "curate", run.id, "--home", str(tmp_path)]
+    with open("/dev/full", "wb") as full:
+        assert subprocess.run(command, stdout=full, stderr=full).returncode == 0
+    place.store.close()

@@ -17,9 +17,9 @@ from retrain.rows import Row
 from tests.recorded_engine import RecordedEngine, running
 from tests.tiny_model import make_tiny_model
 from tests.tiny_recipe import learn, write_adapter
-from thumbwheel.adapter import engine_name
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import JobError
+from thumbwheel.ids import engine_name
 from thumbwheel.records import Engine
 from thumbwheel.scorers import parse_scorer
 
@@ -48,7 +48,7 @@ def dataset(shuffle: int | None = None) -> list[dict[str, Any]]:
 
 def as_rows(raw: list[dict[str, Any]]) -> list[tuple[Row, str | None]]:
     return [
-        (Row(row["id"], tuple(row["messages"]), row["completion"], None, row["group"], row["split"], {}), row["since"])
+        (Row(row["id"], tuple(row["messages"]), row["completion"], row["group"], row["split"]), row["since"])
         for row in raw
     ]
 

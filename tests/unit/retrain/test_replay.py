@@ -23,7 +23,7 @@ def taught(number: int, system: str | None = None) -> Row:
     turns = [{"role": "user", "content": f"text {number}"}]
     if system is not None:
         turns.insert(0, {"role": "system", "content": system})
-    return Row(f"ex-{number}", tuple(turns), "answer", None, f"g{number}", "train", {})
+    return Row(f"ex-{number}", tuple(turns), "answer", f"g{number}", "train")
 
 
 def test_contrasts_of_rows_without_a_system_prompt_have_one() -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,14 +23,11 @@ def answer(text: str) -> evaluate.Answer:
 def findings(rows: int) -> report.Findings:
     """An evaluation of `rows` test rows, every second of them older, and as many cases corrected before."""
     raw = [
-        (Row(f"ex-{n:02}", ({"role": "user", "content": f"<b>what|ever</b> {n}?"},), f"Colour {n % 3}.", None, f"g{n}",
-             "test", {}), "d1" if n % 2 else None)
+        (Row(f"ex-{n:02}", ({"role": "user", "content": f"<b>what|ever</b> {n}?"},), f"Colour {n % 3}.", f"g{n}",
+             "test"), "d1" if n % 2 else None)
         for n in range(rows)
     ]  # fmt: skip
-    raw += [
-        (Row(f"tr-{n}", ({"role": "user", "content": "x"},), "y", None, f"t{n}", "train", {}), "d1")
-        for n in range(rows)
-    ]
+    raw += [(Row(f"tr-{n}", ({"role": "user", "content": "x"},), "y", f"t{n}", "train"), "d1") for n in range(rows)]
     prompts = [Prompt(f"p{n}", "Say", ("yes",), "any") for n in range(8 * rows)]
     asked = evaluate.plan(raw, {"d1"}, prompts, MEASURE)
     found = Measurements(
@@ -90,6 +88,35 @@ def test_people_read_verdict_reasons_bounds_and_answers() -> None:
     assert all(f"| {check.name} | {check.status.replace('_', ' ')} |" in text for check in held.verdict.checks)
     assert "![gain](gain.png)" in text and "Newcombe" in text
     assert "&lt;b>what\\|ever" in text and "<b>" not in text  # what people wrote neither breaks the table nor is HTML
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("![](http://a.example/x)", "![\\](http://a.example/x)"),
+        ("[a][b] \\](c)", "[a\\][b] \\\\\\](c)"),
+        ("[+0.1, +0.2]!", "[+0.1, +0.2]!"),
+        ("a\\|b", "a\\\\\\|b"),
+        ("\x1b[2J\u202egood\n\n# Pass", "\\\\u001b[2J\\\\u202egood # Pass"),
+        ("می\u200cخواهم 👩\u200d👧", "می\u200cخواهم 👩\u200d👧"),
+    ],
+)
+def test_what_people_wrote_is_text_and_nothing_else(text: str, wanted: str) -> None:
+    held = findings(2)
+    first, *rest = held.found.tests
+    row = replace(first.row, completion=text)
+    held.found.tests[:] = [replace(first, row=row), *rest]
+    assert f" | {wanted} | " in report.as_markdown(held, [])
+
+
+def test_a_reason_may_quote_an_engine_and_is_text_too() -> None:
+    held = findings(2)
+    checks = (replace(held.verdict.checks[0], status="fail", reason="it says ![](http://a.example/x)\n\n# Pass"),)
+    assert held.general is not None
+    table = replace(held.general, marks=("opening '![](http://a.example/y)'",))
+    text = report.as_markdown(replace(held, verdict=replace(held.verdict, checks=checks), general=table), [])
+    assert "it says ![\\](http://a.example/x) # Pass\n" in text
+    assert "](http" not in text.replace("\\](", "") and "\n# Pass" not in text
 
 
 def test_nothing_measured_is_null_and_written_all_the_same(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_only_the_named_splits_are_read(tmp_path: Path) -> None:
     (first,) = [row for row in read_rows(dataset, ("train",)) if row.id == "ex-000"]
     assert first.completion == "[blue]"
     assert first.messages == ({"role": "user", "content": "0: plum?"},)
-    assert first.provenance == {"feedback": "fb-0", "inference": "inf-0", "author": "unit-0", "role": "user"}
+    assert (first.group, first.split) == ("g0", "train")
 
 
 @pytest.mark.parametrize(

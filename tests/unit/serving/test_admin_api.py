@@ -62,3 +62,10 @@ async def test_a_damaged_report_is_not_shown(gateway: Worker, tmp_path: Path) ->
     file.write_text('{"verdict": "pass", "reasons": []}')
     told = await gateway.admin.get(f"/admin/v1/runs/{run.id}/report")
     assert (told.status_code, told.json()["error"]["code"]) == (400, "artifact_unusable")
+
+
+async def test_what_is_wrong_with_policies_is_said_without_the_store(gateway: Worker) -> None:
+    """A schema may take seconds to check: rollbacks and other workers must not wait for it."""
+    with gateway.gateway.parts.store.write():
+        told = await gateway.admin.put(f"/admin/v1/channels/{CHANNEL}", json={"scorers": [{"kind": "regex"}]})
+    assert (told.status_code, told.json()["error"]["param"]) == (400, "scorers.pattern")

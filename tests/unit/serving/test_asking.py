@@ -77,3 +77,28 @@ def test_a_model_is_needed_and_a_pin_is_refused() -> None:
     assert caught.value.param == "model"
     with pytest.raises(InvalidRequest, match="not available"):
         understand({"model": "m", "messages": [{"role": "user", "content": "x"}]}, True, KEY, None, "rel-1")
+
+
+FLAGS = {"empty", "truncated", "degenerate"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "excused"),
+    [
+        ({}, set()),
+        ({"max_tokens": 16}, set()),
+        ({"max_completion_tokens": 400, "temperature": 1, "frequency_penalty": 0.5, "logit_bias": None}, set()),
+        ({"max_tokens": 15}, {"empty", "truncated"}),
+        ({"max_completion_tokens": 1}, {"empty", "truncated"}),
+        ({"stop": "a"}, {"empty"}),
+        ({"stop_token_ids": [2]}, {"empty"}),
+        ({"logit_bias": {"2": 100}}, FLAGS),
+        ({"allowed_token_ids": [2]}, FLAGS),
+        ({"ignore_eos": True}, FLAGS),
+        ({"temperature": 1.9}, {"degenerate"}),
+        ({"presence_penalty": -2}, {"degenerate"}),
+    ],
+)
+def test_what_a_request_can_bring_about_with_any_release_is_excused(fields: dict[str, Any], excused: set[str]) -> None:
+    key = Key("key-1", "h", "app", "tenant", frozenset({"extensions"}))
+    assert ask(key=key, **fields).excused == excused

@@ -46,13 +46,13 @@ def test_a_right_is_needed() -> None:
 
 def test_places_in_flight_are_each_keys_own_and_come_back() -> None:
     flights = InFlight(2)
-    with flights.entered(APP), flights.entered(APP):
-        with pytest.raises(RateLimited) as caught, flights.entered(APP):
+    with flights.entered(APP.id), flights.entered(APP.id):
+        with pytest.raises(RateLimited) as caught, flights.entered(APP.id):
             pass
         assert caught.value.retry_after == 1 and caught.value.code == "rate_limit_exceeded"
-        with flights.entered(ADMIN):
+        with flights.entered(ADMIN.id):
             assert flights.total == 3
     assert flights.total == 0
-    with pytest.raises(ZeroDivisionError), flights.entered(APP):
+    with pytest.raises(ZeroDivisionError), flights.entered(APP.id):
         raise ZeroDivisionError
     assert flights.total == 0

@@ -6,13 +6,17 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from serving.app import application_api
+from serving.replies import Message, Send
 from tests.gateway_worker import CHANNEL, Worker, worker
 from thumbwheel import events
+from thumbwheel.errors import ClientRejected, ReleaseFailed
 
 FAULT = ZeroDivisionError("in /secret/place.py")
 
@@ -167,3 +171,93 @@ async def test_an_outage_of_the_engine_is_not_held_against_the_candidate(
     (noted,) = gateway.noted.events
     assert (noted.assigned, noted.status) == (candidate.id, status)
     assert noted.served_by != candidate.id
+
+
+async def asked_by_hand(gateway: Worker, send: Send, **body: Any) -> None:
+    """A chat request over bare ASGI, so that the test is the client's side of each message."""
+    fields = {"model": CHANNEL, "messages": [{"role": "user", "content": "x"}], **body}
+    inbox = [{"type": "http.request", "body": json.dumps(fields).encode(), "more_body": False}]
+
+    async def receive() -> Message:
+        if not inbox:
+            await asyncio.sleep(60)
+        return inbox.pop()
+
+    headers = [(b"authorization", gateway.api.headers["authorization"].encode())]
+    headers.append((b"content-type", b"application/json"))
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}
+    parts = {"upstream": gateway.engine, "proofs": gateway.engine, "inference_log": gateway.noted}
+    await application_api(replace(gateway.gateway.parts, **parts))(scope, receive, send)
+
+
+async def test_a_client_that_reads_slowly_is_not_the_engines_slowness(tmp_path: Path) -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if len(sent) == 3:
+            await asyncio.sleep(0.6)
+
+    async with worker(tmp_path, engine_timeout_s=0.3) as gateway:
+        await gateway.candidate()
+        gateway.engine.parts = [said("Hel"), said("lo"), 0.1, said("!"), b"data: [DONE]\n\n"]
+        await asked_by_hand(gateway, send, stream=True)
+        (noted,) = gateway.noted.events
+    assert (noted.role, noted.status, noted.error, noted.answer) == ("candidate", "ok", None, "Hello!")
+    assert b"[DONE]" in sent[-2]["body"] and noted.e2e_ms is not None and 100 <= noted.e2e_ms < 400
+
+
+async def test_an_engine_that_answers_slowly_is_at_fault_however_fast_its_client(tmp_path: Path) -> None:
+    async with worker(tmp_path, engine_timeout_s=0.3) as gateway:
+        gateway.engine.parts = [0.2, said("Hel"), 0.2, said("lo"), b"data: [DONE]\n\n"]
+        answer = await gateway.chat(stream=True)
+        gateway.engine.parts = [0.4, b'{"choices": [{"message": {"content": "Hi"}}]}']
+        whole = await gateway.chat()
+    assert answer.text.count("data: ") == 2 and "engine_failed" in answer.text
+    assert (whole.status_code, whole.json()["error"]["code"]) == (503, "engine_failed")
+    assert [noted.status for noted in gateway.noted.events] == ["release_error", "release_error"]
+
+
+async def test_what_a_client_takes_to_send_is_not_in_its_answers_time(gateway: Worker) -> None:
+    gateway.engine.parts = [b'{"choices": [{"message": {"content": "Hi"}}]}']
+
+    async def slow_body() -> AsyncIterator[bytes]:
+        yield b'{"model": "support", "messages": '
+        await asyncio.sleep(0.5)
+        yield b'[{"role": "user", "content": "x"}]}'
+
+    kind = {"content-type": "application/json"}
+    answer = await gateway.api.post("/v1/chat/completions", content=slow_body(), headers=kind)
+    (noted,) = gateway.noted.events
+    assert answer.status_code == 200 and noted.e2e_ms is not None and noted.e2e_ms < 400
+
+
+async def test_a_request_excuses_the_faults_that_it_brings_about(gateway: Worker) -> None:
+    gateway.engine.parts = [b'{"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}']
+    assert (await gateway.chat(logit_bias={"2": 100})).status_code == 200
+    assert (await gateway.chat()).status_code == 200
+    assert gateway.noted.excused == [{"empty", "truncated", "degenerate"}, set()]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ReleaseFailed("the engine answered 500", status=500, said="cannot take 'my secret'"),
+        ClientRejected({"message": "cannot take 'my secret'"}, status=400),
+        event(error={"message": "cannot take 'my secret'"}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("policy", "store", "kept"), [("full", True, True), ("metadata", True, False), ("full", False, False)]
+)
+async def test_what_an_engine_says_of_a_request_is_written_where_text_may_be(
+    gateway: Worker, caplog: pytest.LogCaptureFixture, fault: bytes | Exception, policy: str, store: bool, kept: bool
+) -> None:
+    gateway.channel(log=policy)
+    await gateway.gateway.parts.watch.refresh()
+    await gateway.candidate()
+    gateway.engine.parts = [fault]
+    await gateway.chat(stream=True, store=store)
+    (noted,) = gateway.noted.events
+    assert noted.error is not None and "the engine" in noted.error and ("secret" in noted.error) == kept
+    assert "secret" not in caplog.text

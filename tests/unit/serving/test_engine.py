@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from serving.engine import (
-    LONGEST_SOCKET_PATH,
     PLUGINS,
     EngineSettings,
     engine_command,
@@ -24,6 +23,7 @@ from serving.engine import (
     rpc_directory,
 )
 from thumbwheel.errors import SettingsError
+from thumbwheel.home import LONGEST_SOCKET_PATH
 
 
 @pytest.fixture

@@ -37,6 +37,8 @@ async def test_listed_routes_pass(method: str, path: str) -> None:
     [
         ("POST", "/v1/load_lora_adapter"),
         ("DELETE", "/adapters/x"),
+        ("POST", "/tokenize"),
+        ("POST", "/detokenize"),
         ("GET", "/v1/chat/completions"),
         ("POST", "/v1/chat/completions/"),
         ("POST", "//v1/chat/completions"),

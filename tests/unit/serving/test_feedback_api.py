@@ -1,82 +1,133 @@
-"""What a feedback may hold, and when two of them say the same."""
+"""Feedback by token: what strangers may cost, and what they may learn. What a feedback holds, test_saying has."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from serving.feedback_api import CONTENT, parse_feedback
-from thumbwheel.errors import InvalidRequest
-from thumbwheel.ids import feedback_id
+from feedback import consumer
+from serving.app import application_api
+from serving.feedback_api import MAX_BYTES_BY_TOKEN, TOKEN_HEADER
+from serving.limits import InFlight
+from serving.replies import Message
+from tests.gateway_worker import CHANNEL, Worker, worker
+from thumbwheel.clock import system_clock
+from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.ids import feedback_token, mint_inference_id
 
-
-def test_everything_at_once() -> None:
-    said = parse_feedback(
-        {
-            "inference_id": "chatcmpl-1",
-            "thumb": "down",
-            "score": 0,
-            "comment": "no",
-            "correction": "yes",
-            "tags": ["a", "b"],
-            "metrics": {"solved": True, "seconds": 3.5},
-            "author": "expert",
-        }
-    )
-    assert (said.thumb, said.score, said.tags, said.metrics["solved"]) == ("down", 0.0, ("a", "b"), True)
+MINUTE_MS = 60_000
 
 
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        ({}, "inference_id"),
-        ({"inference_id": 3, "thumb": "up"}, "inference_id"),
-        ({"inference_id": "x", "thumb": True}, "thumb"),
-        ({"inference_id": "x", "score": 1.01}, "score"),
-        ({"inference_id": "x", "score": "1"}, "score"),
-        ({"inference_id": "x", "comment": "  "}, "comment"),
-        ({"inference_id": "x", "tags": "a"}, "tags"),
-        ({"inference_id": "x", "tags": ["a"] * 33}, "tags"),
-        ({"inference_id": "x", "metrics": []}, "metrics"),
-        ({"inference_id": "x", "metrics": {"a": None}}, "metrics.a"),
-        ({"inference_id": "x", "thumbs": "up"}, "thumbs"),
-    ],
-)
-def test_what_is_wrong_is_named(body: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        parse_feedback(body)
-    assert caught.value.param == param
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Worker]:
+    async with worker(tmp_path) as made:
+        made.engine.parts = [b'{"choices": [{"message": {"content": "Hi"}}]}']
+        yield made
 
 
-@pytest.mark.parametrize("body", [{}, {"tags": []}, {"metrics": {}}, {"thumb": None}, {"author": "x"}])
-def test_an_empty_one(body: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        parse_feedback({"inference_id": "x", **body})
-    assert caught.value.code == "empty_feedback"
+def minted(gateway: Worker, valid_ms: int = MINUTE_MS) -> tuple[str, str]:
+    """An inference's id and its token."""
+    now_ms, secret = system_clock(), gateway.gateway.parts.secret
+    id_ = mint_inference_id("chatcmpl", CHANNEL, "default", now_ms, secret)
+    return id_, feedback_token(id_, now_ms + valid_ms, secret)
 
 
-def test_the_same_content_is_the_same_whatever_its_order() -> None:
-    one = parse_feedback({"inference_id": "x", "tags": ["b", "a"], "metrics": {"p": 1, "q": 2}, "thumb": "up"})
-    two = parse_feedback({"thumb": "up", "metrics": {"q": 2, "p": 1}, "tags": ["a", "b"], "inference_id": "x"})
-    other = parse_feedback({"inference_id": "x", "tags": ["a"], "thumb": "up"})
-    id_ = feedback_id("x", None, one.content)
-    assert id_ == feedback_id("x", None, two.content) != feedback_id("x", None, other.content)
-    assert id_ != feedback_id("x", "expert", one.content)
+def with_token(gateway: Worker, token: str, **parts: Any) -> httpx.AsyncClient:
+    """A browser: it holds a token and no key."""
+    client = gateway.replaced(**parts)
+    del client.headers["authorization"]
+    client.headers[TOKEN_HEADER] = token
+    return client
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
+class Body:
+    """A body whose end never comes, sent by hand; knows whether anybody read of it."""
+
+    def __init__(self) -> None:
+        self.read = asyncio.Event()
+
+    async def receive(self) -> Message:
+        self.read.set()
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waits for so long")
+
+    async def post(self, gateway: Worker, token: str, **parts: Any) -> tuple[int, dict[str, Any]]:
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json"), (TOKEN_HEADER.encode(), token.encode())]
+        scope = {"type": "http", "method": "POST", "path": "/v1/feedback", "headers": headers, "query_string": b""}
+        await application_api(replace(gateway.gateway.parts, **parts))(scope, self.receive, send)
+        return sent[0]["status"], json.loads(sent[1]["body"])
 
 
-@given(st.dictionaries(st.sampled_from([*CONTENT, "author", "odd"]), JSON, max_size=4))
-def test_any_json_is_taken_or_refused(fields: dict[str, Any]) -> None:
-    try:
-        parse_feedback({"inference_id": "x", **fields})
-    except InvalidRequest as error:
-        assert error.param or error.code == "empty_feedback"
+async def test_a_token_that_is_none_is_refused_before_its_body_is_read(gateway: Worker) -> None:
+    _, genuine = minted(gateway)
+    _, expired = minted(gateway, -1)
+    for token, code in (("x", None), (genuine[:-1] + "-", None), ("fbt-" + "0" * 46, None), (expired, "expired")):
+        body = Body()
+        status, told = await asyncio.wait_for(body.post(gateway, token), 5)
+        assert (status, told["error"]["code"]) == (401, code) and not body.read.is_set()
+
+
+async def test_all_tokens_together_have_so_many_requests_under_way(gateway: Worker) -> None:
+    first, second = minted(gateway), minted(gateway)
+    body, places = Body(), InFlight(1)
+    under_way = asyncio.create_task(body.post(gateway, first[1], in_flight=places))
+    await body.read.wait()
+    client = with_token(gateway, second[1], in_flight=places)
+    said = {"inference_id": second[0], "thumb": "up"}
+    for refused in (await client.post("/v1/feedback", json=said), await client.get("/v1/feedback/fb-1")):
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert refused.headers["retry-after"]
+    by_key = await gateway.replaced(in_flight=places).post("/v1/feedback", json=said)
+    assert by_key.status_code == 202, "a key waits for no stranger"
+    under_way.cancel()
+    await asyncio.wait({under_way})
+    assert (await client.post("/v1/feedback", json=said)).status_code == 202
+
+
+async def test_a_token_may_send_less_than_a_key(gateway: Worker) -> None:
+    id_, token = minted(gateway)
+    blank = " " * MAX_BYTES_BY_TOKEN
+    sent = {"content": json.dumps({"inference_id": id_, "thumb": "up"}) + blank}
+    headers = {"content-type": "application/json"}
+    refused = await with_token(gateway, token).post("/v1/feedback", **sent, headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "request_too_large")
+    assert (await gateway.api.post("/v1/feedback", **sent, headers=headers)).status_code == 202
+
+
+async def test_a_token_of_another_answer_is_refused(gateway: Worker) -> None:
+    (one, _), (_, token) = minted(gateway), minted(gateway)
+    refused = await with_token(gateway, token).post("/v1/feedback", json={"inference_id": one, "thumb": "up"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "feedback_token_mismatch")
+
+
+class NoLookUp:
+    def read(self) -> None:
+        raise AssertionError("the store was asked")
+
+
+async def test_what_a_token_may_learn_of_a_feedback(gateway: Worker) -> None:
+    (one, own), (_, other) = minted(gateway), minted(gateway)
+    said = await with_token(gateway, own).post("/v1/feedback", json={"inference_id": one, "thumb": "up"})
+    parts = gateway.gateway.parts
+    log = SqliteEventLog(parts.home.events)
+    for at in consumer.take_partitions(parts.store, log):
+        consumer.step(parts.store, log, at, 0)
+    log.close()
+    path = f"/v1/feedback/{said.json()['id']}"
+    assert (await with_token(gateway, own).get(path)).json()["inference_id"] == one
+    foreign, unknown = [await with_token(gateway, other).get(where) for where in (path, "/v1/feedback/fb-unknown")]
+    assert foreign.status_code == unknown.status_code == 404 and foreign.json() == unknown.json()
+    forged = await with_token(gateway, "fbt-" + "0" * 46, store=NoLookUp()).get(path)
+    assert forged.status_code == 401

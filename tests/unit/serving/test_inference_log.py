@@ -8,7 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
+
 from serving.inference_log import InferenceLog
+from serving.spool import Spool
 from tests.full_disk import no_room
 from thumbwheel import events
 from thumbwheel.errors import StoreUnavailable
@@ -103,6 +106,15 @@ def test_faults_are_noted_and_unkept_text_goes(tmp_path: Path) -> None:
     assert isinstance(unavailable, InferenceEvent) and unavailable.flags == []
 
 
+def test_a_fault_that_the_request_itself_brought_about_is_not_noted(tmp_path: Path) -> None:
+    log = Log()
+    writer = started(log, tmp_path)
+    writer.put(event(0, answer=""), keep_text=True, excused={"empty"})
+    writer.put(event(1, answer=""), keep_text=True, excused={"truncated", "degenerate"})
+    writer.close()
+    assert [events.decode(value).flags for _, value in log.records] == [[], ["empty"]]
+
+
 def test_the_spool_keeps_what_the_log_cannot_take_and_drains_in_order(tmp_path: Path) -> None:
     log = Log()
     log.away = True
@@ -169,9 +181,12 @@ async def test_an_inference_that_is_spooled_or_dropped_is_not_waited_for(tmp_pat
 
 
 async def test_feedback_in_the_middle_of_a_long_answer_is_taken_after_a_while(tmp_path: Path) -> None:
-    writer = started(Log(), tmp_path)
+    writer = InferenceLog(Log, tmp_path, 1000, 1 << 20, settle_s=0.2)
+    writer.start()
     writer.expect("chatcmpl-0000")
+    begun = time.monotonic()
     await asyncio.wait_for(writer.settled("chatcmpl-0000"), 5)
+    assert time.monotonic() - begun >= 0.2
     writer.close()
 
 
@@ -212,6 +227,53 @@ def test_what_a_dead_worker_left_is_adopted_but_a_living_ones_is_not(tmp_path: P
     third.close()
     assert after.ids == [f"chatcmpl-{number:04}" for number in range(5)]
     assert third.dropped == 1 and list(tmp_path.iterdir()) == []
+
+
+DEEP = b'{"type":"inference.v1","messages":[{"a":' + b"[" * 100_000
+
+
+@pytest.mark.parametrize("line", [b'{"type":"inference.v1","id":"\xff"}', DEEP])
+def test_a_line_that_cannot_be_read_is_dropped_and_the_rest_arrives(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "1-1.jsonl").write_bytes(line + b"\n" + events.encode(event(1)) + b"\n")
+    log = Log()
+    writer = started(log, tmp_path)
+    writer.put(event(2), keep_text=True)
+    until(lambda: len(log.ids) == 2)
+    writer.put(event(3), keep_text=True)
+    until(lambda: len(log.ids) == 3)
+    writer.close()
+    assert sorted(log.ids) == ["chatcmpl-0001", "chatcmpl-0002", "chatcmpl-0003"] and writer.dropped == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_line_is_counted_once_however_often_its_batch_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "1-1.jsonl").write_bytes(b"?\n" + events.encode(event(1)) + b"\n")
+    log = Log()
+    log.away = True
+    writer = started(log, tmp_path)
+    time.sleep(0.8)  # tried at once, and again
+    log.away = False
+    until(lambda: log.ids == ["chatcmpl-0001"])
+    writer.close()
+    assert writer.dropped == 1
+
+
+def test_the_writer_outlives_what_nobody_foresaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Spool, "batches", broken)
+    log = Log()
+    log.away = True
+    writer = started(log, tmp_path)
+    writer.put(event(0), keep_text=True)
+    until(lambda: any(record.exc_info for record in caplog.records))
+    monkeypatch.undo()
+    log.away = False
+    until(lambda: log.ids == ["chatcmpl-0000"])
+    writer.close()
 
 
 def test_a_log_that_cannot_be_opened_yet(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from serving.lora_resolver import (
     AdapterSource,
     ResolverSettings,
 )
-from thumbwheel.adapter import CONFIG, WEIGHTS, BaseModules, engine_name
+from thumbwheel.adapter import CONFIG, WEIGHTS, BaseModules
 from thumbwheel.artifacts import ArtifactStore
+from thumbwheel.ids import engine_name
 
 BASE = BaseModules(frozenset({"tiny"}), "f" * 64, {"model.layers.0.self_attn.q_proj": (8, 8)})
 

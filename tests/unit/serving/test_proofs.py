@@ -20,7 +20,7 @@ async def test_a_closed_prober_starts_no_probe_again() -> None:
     server = await asyncio.start_server(hold, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     engine = Engine("e1", "default", "upstream", f"http://127.0.0.1:{port}", "base", "1", "ready")
-    upstream = Upstream(60.0, None)
+    upstream = Upstream(None)
     proofs = Proofs(upstream, lambda: Snapshot(generation=1, engines=(engine,)))
     mine = asyncio.all_tasks()
     proofs.wake()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from serving import siblings
 from serving.siblings import Siblings
 
 
@@ -27,13 +26,12 @@ async def test_each_hears_the_others_and_not_itself(tmp_path: Path) -> None:
 
 
 async def test_one_that_hangs_is_not_waited_for_and_not_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(siblings, "ASK_S", 0.05)
     with socket.socket(socket.AF_UNIX) as hung:
         hung.bind(str(tmp_path / "worker-hung.sock"))
         hung.listen()
-        assert await asyncio.to_thread(Siblings(tmp_path, "worker-1", bytes).texts) == []
+        assert await asyncio.to_thread(Siblings(tmp_path, "worker-1", bytes, ask_s=0.05).texts) == []
         assert "worker-hung" in caplog.text and (tmp_path / "worker-hung.sock").exists()
 
 

@@ -29,6 +29,7 @@ def test_names() -> None:
 def test_the_releases(status: int) -> None:
     found = sort_error(status, error("x", status), TARGET)
     assert isinstance(found, ReleaseFailed) and found.status == status
+    assert (str(found), found.said) == (f"the engine answered {status}", "x")
 
 
 def test_an_adapter_that_could_not_be_loaded_word_for_word() -> None:

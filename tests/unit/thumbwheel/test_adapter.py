@@ -19,14 +19,13 @@ from thumbwheel.adapter import (
     ORIGIN,
     WEIGHTS,
     BaseModules,
-    adapter_sha,
     base_modules,
     check_adapter,
-    engine_name,
     safetensors_header,
     write_origin,
 )
 from thumbwheel.errors import AdapterRefused, ArtifactError
+from thumbwheel.ids import adapter_sha, engine_name
 
 Arrays = dict[str, NDArray[np.float32]]
 RANK = 4
@@ -160,7 +159,10 @@ def test_tensors_that_do_not_fit_the_base_are_refused(
         {"r": True},
         {"r": "4"},
         {"lora_alpha": None},
+        {"r": 10**400},
         {"lora_alpha": math.nan},
+        {"lora_alpha": 10**400},
+        {"lora_alpha": -(10**400)},
         {"peft_type": "IA3"},
         {"bias": "all"},
         {"use_dora": True},

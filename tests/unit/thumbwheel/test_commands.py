@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
+from deploy.ground import claim
+from tests.whole_way import write_whole_way
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import main
+from thumbwheel.emergency import EVERY_CHANNEL, emergency_stop, read_emergency
 from thumbwheel.eventlog.sqlite import SqliteEventLog
-from thumbwheel.home import EVERY_CHANNEL, Home, emergency_stop, prepare, read_emergency
+from thumbwheel.home import Home, prepare
 from thumbwheel.records import Run
-from thumbwheel.store import release_rows
+from thumbwheel.store import release_rows, schema
 from thumbwheel.store.connection import open_store
+
+ADDRESSES = (2, None, "ftp://y", "http://[::1", "127.0.0.1:80", "http://127.0.0.1:99999999")
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A data directory that says that a service runs, where none does."""
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A data directory whose service runs and does not answer."""
     keys = tmp_path / "home" / "keys"
     keys.mkdir(parents=True)
     (keys / "admin.key").write_text("tw-admin-x\n")
     nowhere = "http://127.0.0.1:1"
     (tmp_path / "home" / "endpoints.json").write_text(json.dumps({"api": nowhere, "admin": nowhere}))
-    return tmp_path / "home"
+    with claim(Home(tmp_path / "home")):
+        yield tmp_path / "home"
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -56,14 +67,65 @@ def test_what_is_no_id(capsys: pytest.CaptureFixture[str], home: Path, name: str
         assert "a name or an id is right" in said(capsys, *words, name, "--home", str(home))
 
 
-@pytest.mark.parametrize("left", ["{", "{}", "[]", '"x"'])
+@pytest.mark.parametrize(
+    "left",
+    ["{", "{}", "[]", '"x"', "[" * 100_000, *(json.dumps({"api": "http://a", "admin": one}) for one in ADDRESSES)],
+)
 def test_damaged_endpoints(capsys: pytest.CaptureFixture[str], home: Path, left: str) -> None:
     (home / "endpoints.json").write_text(left)
-    assert "`thumbwheel up`" in said(capsys, "channel", "show", "support", "--home", str(home))
+    assert "endpoints.json is damaged" in said(capsys, "channel", "show", "support", "--home", str(home))
+    (home / "endpoints.json").unlink()
+    assert "does not listen yet" in said(capsys, "channel", "show", "support", "--home", str(home))
+
+
+@pytest.fixture
+def listener(home: Path) -> Iterator[socket.socket]:
+    """What listens where the service's administration is said to be."""
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        address = f"http://127.0.0.1:{made.getsockname()[1]}"
+        (home / "endpoints.json").write_text(json.dumps({"api": address, "admin": address}))
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "broke off"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{", "broke off"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "answered 200"),
+        (b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\n[]", "answered 500"),
+    ],
+)
+def test_a_service_that_ends_as_it_answers(
+    capsys: pytest.CaptureFixture[str], home: Path, listener: socket.socket, answer: bytes, words: str
+) -> None:
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    served = threading.Thread(target=serve)
+    served.start()
+    assert words in said(capsys, "rollback", "support", "--home", str(home))
+    served.join()
+
+
+def test_the_key_goes_to_no_stranger(capsys: pytest.CaptureFixture[str], home: Path, listener: socket.socket) -> None:
+    """A service that was killed leaves its addresses behind; its claim on the home ends with it."""
+    (home / "up.lock").unlink()
+    assert "no service is running" in said(capsys, "channel", "show", "support", "--home", str(home))
+    (home / "up.lock").touch()
+    assert "no service is running" in said(capsys, "channel", "show", "support", "--home", str(home))
+    listener.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
 
 
 def test_a_service_that_does_not_answer(capsys: pytest.CaptureFixture[str], home: Path) -> None:
     assert "does not answer" in said(capsys, "channel", "show", "a?b#c d", "--home", str(home))
+    (home / "keys" / "admin.key").write_bytes(b"\xff")
+    assert "key cannot be read" in said(capsys, "channel", "show", "support", "--home", str(home))
     (home / "keys" / "admin.key").unlink()
     assert "key cannot be read" in said(capsys, "channel", "show", "support", "--home", str(home))
 
@@ -82,7 +144,7 @@ def test_a_damaged_home(capsys: pytest.CaptureFixture[str], home: Path) -> None:
     (home / "emergency.json").write_text("{")
     assert main(["status", "--home", str(home)]) == 0
     assert "STOPPED  every channel answers by its stable release alone" in capsys.readouterr().out
-    emergency_stop(Home(home), "support", "someone", 1)
+    emergency_stop(Home(home), "support", "someone", 1, "abort", None)
     assert list(read_emergency(Home(home))) == [EVERY_CHANNEL, "support"], "the lever works all the same"
 
 
@@ -128,3 +190,26 @@ def test_a_runs_report_is_shown_while_no_service_runs(capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out) == {"verdict": "pass"}
     assert "has no report" in said(capsys, "run", "report", "run-2", "--home", str(home.root))
     assert "run-3" in said(capsys, "run", "report", "run-3", "--home", str(home.root))
+
+
+def test_what_people_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """An application names its users itself, and a reason may quote an engine."""
+    home, report = prepare(tmp_path / "home"), tmp_path / "report"
+    name, shown = "eve\x1b[2J\u202e\x9b", "eve\\u001b[2J\\u202e\\u009b"
+    report.mkdir()
+    (report / "report.md").write_text(name)
+    (report / "report.json").write_text(json.dumps({"who": name}))
+    sha = ArtifactStore(home.artifacts).publish(report, "report", {})
+    with closing(open_store(home.store)) as store:
+        write_whole_way(store)
+        with store.write() as tx:
+            tx.execute(update(schema.feedback).where(schema.feedback.c.id == "fb-1").values(author=f"{name}\n"))
+            run = release_rows.get_run(tx, "run-1")
+            release_rows.save_run(tx, replace(run, reasons=(name,), report=sha))
+    asked = [("status",), ("why", "fb-1"), ("lineage", "fb-1"), ("run", "report", "run-1")]
+    for words in (*asked, *((*words, "--json") for words in asked)):
+        assert main([*words, "--home", str(home.root)]) == 0
+        told = capsys.readouterr().out
+        assert shown in told and told.replace("\n", "").isprintable()
+        if words == ("why", "fb-1"):
+            assert f"{shown}\\n" in told, "nor does a name begin a line of its own"

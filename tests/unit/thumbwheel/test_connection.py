@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.store import schema
-from thumbwheel.store.connection import open_store, put_meta
+from thumbwheel.store.connection import open_store
 
 
 def test_a_store_of_another_schema_is_not_touched(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store.db")
     with store.write() as tx:
-        put_meta(tx, "schema", "2")
+        tx.execute(update(schema.meta).where(schema.meta.c.key == "schema").values(value="2"))
     store.close()
     with pytest.raises(StoreUnavailable, match="has schema 2"):
         open_store(tmp_path / "store.db")

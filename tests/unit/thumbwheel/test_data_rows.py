@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
-from thumbwheel.errors import LostRace, NotFound
+from thumbwheel.errors import LostRace
 from thumbwheel.eventlog import Record
 from thumbwheel.events import FeedbackEvent, InferenceEvent
 from thumbwheel.records import DEFAULT_STAGES, Rollout, Run
@@ -110,17 +110,20 @@ def test_what_may_not_be_learnt_from_is_refused(store: Store, changes: dict[str,
     assert author(store, "fb-1") == "u1"
 
 
+def answers(store: Store) -> list[str | None]:
+    with store.read() as tx:
+        return list(tx.execute(select(schema.inferences.c.answer)).scalars())
+
+
 def test_the_same_inference_again_changes_nothing(store: Store) -> None:
     ingest(store, inference(answer="first"))
     ingest(store, inference(answer="second"), inference(answer="third"))
-    with store.read() as tx:
-        assert data_rows.inference_row(tx, "inf-1")["answer"] == "first"
+    assert answers(store) == ["first"]
 
 
 def test_within_a_batch_the_first_of_the_same_inference_counts(store: Store) -> None:
     ingest(store, inference(answer="first"), inference(answer="second"))
-    with store.read() as tx:
-        assert data_rows.inference_row(tx, "inf-1")["answer"] == "first"
+    assert answers(store) == ["first"]
 
 
 # superseding
@@ -347,8 +350,6 @@ def test_a_view_names_the_runs_that_hold_the_feedback(store: Store) -> None:
         release_rows.insert_run(tx, run("run-2", None))
         release_rows.insert_run(tx, run("run-3", "d2"))
         view = data_rows.feedback_view(tx, "fb-1")
-        assert data_rows.run_feedback(tx, "run-3") == ["fb-1"]
-        assert data_rows.run_feedback(tx, "run-2") == []
     assert view == {
         "id": "fb-1",
         "inference_id": "inf-1",
@@ -360,13 +361,9 @@ def test_a_view_names_the_runs_that_hold_the_feedback(store: Store) -> None:
     }
 
 
-def test_unknown_ids(store: Store) -> None:
+def test_unknown_feedback_has_no_view(store: Store) -> None:
     with store.read() as tx:
         assert data_rows.feedback_view(tx, "fb-9") is None
-        with pytest.raises(NotFound):
-            data_rows.inference_row(tx, "inf-9")
-        with pytest.raises(NotFound):
-            data_rows.run_feedback(tx, "run-9")
 
 
 def test_train_due_counts_corrections_since_the_last_run(store: Store) -> None:
@@ -401,12 +398,13 @@ def test_outcomes_are_the_candidates_and_the_concurrent_stables(store: Store) ->
     )
     with store.read() as tx:
         found = data_rows.rollout_outcomes(tx, "ro-1")
-        assert [outcome.id for outcome in data_rows.rollout_outcomes(tx, "ro-1", 152)] == ["c2"]
+        counts = data_rows.thumb_counts(tx)
     assert [(outcome.id, outcome.role, outcome.thumb) for outcome in found] == [
         ("c1", "candidate", "down"),
         ("s1", "stable", None),
         ("c2", "candidate", None),
     ]
+    assert counts == {("support", "rel-2", "candidate", "up"): 1, ("support", "rel-2", "candidate", "down"): 1}
     assert found[0].flags == ("empty",) and found[0].ttft_ms == 3.0
     assert found[1].completion_tokens == 9
     assert found[2].status == "release_error" and found[2].served_by == "rel-1"

@@ -1,18 +1,23 @@
+from dataclasses import replace
+
 import pytest
 
 from thumbwheel.errors import InvalidRequest
-from thumbwheel.policies import check_name, merge_policies, parse_stages
+from thumbwheel.policies import check_name, parse_changes, parse_stages
 from thumbwheel.records import DEFAULT_STAGES, Policies
+
+# "#" is the part with the nearest "$id", which holds no "z"; the whole does.
+BENEATH = {"$defs": {"z": {}, "x": {"$id": "http://x/", "items": {"$ref": "#/$defs/z"}}}, "$ref": "#/$defs/x"}
 
 
 def test_a_key_left_out_keeps_its_value() -> None:
-    first = merge_policies(Policies(), {"log": "metadata", "train_after": 50})
-    second = merge_policies(first, {"train": False})
+    first = replace(Policies(), **parse_changes({"log": "metadata", "train_after": 50}))
+    second = replace(first, **parse_changes({"train": False}))
     assert (second.log, second.train_after, second.train) == ("metadata", 50, False)
 
 
 def test_defaults_are_those_of_the_interface() -> None:
-    policies = merge_policies(Policies(), {})
+    policies = replace(Policies(), **parse_changes({}))
     assert [stage.weight for stage in policies.stages] == [5, 25, 50, 100]
     assert {(s.min_units, s.min_requests, s.deadline_s) for s in policies.stages} == {(8, 20, 3600.0)}
     assert policies.auto_rollout and policies.train and policies.log == "full" and policies.train_after is None
@@ -42,6 +47,17 @@ def test_defaults_are_those_of_the_interface() -> None:
         ({"scorers": [{"kind": "json_schema", "schema": {"$ref": "file:///etc/hostname"}}]}, "scorers.schema"),
         ({"scorers": [{"kind": "json_schema", "schema": {"items": {"$ref": "#/$defs/none"}}}]}, "scorers.schema"),
         ({"scorers": [{"kind": "json_schema", "schema": {"type": "object", "$ref": "#/type"}}]}, "scorers.schema"),
+        ({"scorers": [{"kind": "regex", "pattern": "(?a)(?u)b"}]}, "scorers.pattern"),
+        ({"scorers": [{"kind": "json_schema", "schema": {"pattern": "(?a)(?u)b"}}]}, "scorers.schema"),
+        ({"scorers": [{"kind": "json_schema", "schema": {"$ref": "#/a/b", "a": 5}}]}, "scorers.schema"),
+        ({"scorers": [{"kind": "json_schema", "schema": {"$ref": "#/a/x", "a": [1]}}]}, "scorers.schema"),
+        ({"scorers": [{"kind": "json_schema", "schema": {"$ref": "#/a", "a": {"type": "text"}}}]}, "scorers.schema"),
+        ({"scorers": [{"kind": "json_schema", "schema": {"$ref": "#/a", "a": {"$ref": "#/b"}}}]}, "scorers.schema"),
+        ({"scorers": [{"kind": "json_schema", "schema": BENEATH}]}, "scorers.schema"),
+        (
+            {"scorers": [{"kind": "json_schema", "schema": {"$id": "http://x", "not": {"$id": "http://[x"}}}]},
+            "scorers.schema",
+        ),
         ({"train_after": 10**30}, "train_after"),
         ({"stages": [{"weight": 100, "deadline_s": 10**400}]}, "stages.deadline_s"),
         ({"stages": [{"weight": 100, "min_units": 10**30}]}, "stages.min_units"),
@@ -56,13 +72,13 @@ def test_defaults_are_those_of_the_interface() -> None:
 )
 def test_what_is_wrong_is_named(body: dict[str, object], param: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        merge_policies(Policies(), body)
+        parse_changes(body)
     assert caught.value.param == param
 
 
 def test_a_later_order_s_value_is_said_to_come_later() -> None:
     with pytest.raises(InvalidRequest, match="not available in this version"):
-        merge_policies(Policies(), {"compression": "merge"})
+        parse_changes({"compression": "merge"})
 
 
 def test_stages_take_their_defaults() -> None:

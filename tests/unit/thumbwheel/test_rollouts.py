@@ -212,6 +212,40 @@ def test_a_release_that_analysis_failed_starts_again_by_force_as_often_as_it_is_
     assert state(store, "rel-new") == "retired"
 
 
+@pytest.mark.parametrize("ended", ["rejected", "stable"])
+@pytest.mark.parametrize("verdict", ["candidate", "rejected"])
+def test_nobody_decides_on_a_release_that_a_person_has_let_out_meanwhile(
+    store: Store, verdict: str, ended: str
+) -> None:
+    with store.write() as tx:
+        draft(tx, "rel-new")
+    run = run_of(store, "rel-new", "insufficient_evidence")
+    rollout = again(store)
+    if ended == "stable":
+        lives(store, rollout)
+    else:
+        with store.write() as tx:
+            rollouts.fail_rollout(tx, rollout, {"reasons": ["errors"]}, 4_000)
+    with pytest.raises(Conflict, match=f"is {ended} by now") as caught, store.write() as tx:
+        rollouts.decide_run(tx, run, verdict, "approved", 9_000, "operator")
+    assert caught.value.param == "rel-new" and state(store, "rel-new") == ended
+    with store.read() as tx:
+        assert release_rows.get_run(tx, run.id).state == "insufficient_evidence"
+
+
+@pytest.mark.parametrize("verdict", ["candidate", "rejected"])
+def test_a_person_decides_on_a_draft_once(store: Store, verdict: str) -> None:
+    with store.write() as tx:
+        draft(tx, "rel-new")
+    run = run_of(store, "rel-new", "insufficient_evidence")
+    with store.write() as tx:
+        run = rollouts.decide_run(tx, run, verdict, "decided", 9_000, "operator")
+        assert (run.state, run.reasons) == (verdict, ("decided by operator",))
+        with pytest.raises(Conflict, match="waits for a person"):
+            rollouts.decide_run(tx, run, verdict, "decided", 9_000, "operator")
+    assert state(store, "rel-new") == verdict
+
+
 @pytest.mark.parametrize("verdict", ["candidate", "rejected", "insufficient_evidence", "failed"])
 def test_a_verdict_moves_no_release_that_a_person_has_let_out_meanwhile(store: Store, verdict: str) -> None:
     with store.write() as tx:
@@ -261,8 +295,8 @@ def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
     assert now(store)[1].state == "running"
 
 
-def run_of(store: Store, release: str | None) -> Run:
-    run = Run("run-1", "support", "evaluating", {}, None, release, None, (), {}, "test", 0, 1, 1, 1)
+def run_of(store: Store, release: str | None, state: str = "evaluating") -> Run:
+    run = Run("run-1", "support", state, {}, None, release, None, (), {}, "test", 0, 1, 1, 1)
     with store.write() as tx:
         release_rows.insert_run(tx, run)
     return run
@@ -285,6 +319,69 @@ def test_a_verdict_moves_run_release_and_rollout_together(
         channel = release_rows.get_channel(tx, "support")
         assert (channel.rollout is not None) == rolls_out
         assert release_rows.get_run(tx, "run-1").state == verdict
+
+
+def test_a_run_moves_on_once_with_what_its_step_found(store: Store) -> None:
+    with store.write() as tx:
+        run = rollouts.start_run(tx, "support", {}, None, 2_000, "test")
+        run = release_rows.save_run(tx, replace(run, progress={"step": "waiting"}))
+        moved = rollouts.advance_run(tx, run, "training", 3_000, dataset="d" * 64)
+    assert (moved.state, moved.dataset, moved.progress, moved.updated_ms) == ("training", "d" * 64, {}, 3_000)
+    with store.read() as tx:
+        assert release_rows.get_run(tx, run.id) == moved
+    with pytest.raises(LostRace), store.write() as tx:
+        rollouts.advance_run(tx, run, "evaluating", 4_000)
+
+
+def test_of_several_candidates_the_newest_starts_and_the_others_are_overtaken(store: Store) -> None:
+    with store.write() as tx:
+        for name in ("rel-n1", "rel-n2", "rel-n3"):
+            release_rows.save_release(tx, replace(draft(tx, name), state="candidate"))
+        channel = release_rows.get_channel(tx, "support")
+        newest, older = rollouts.startable(tx, channel)
+        assert newest is not None and [release.id for release in (*older, newest)] == ["rel-n1", "rel-n2", "rel-n3"]
+        rollouts.overtake(tx, older[0], 3_000, "controller")
+        rollouts.change_policies(tx, channel, replace(channel.policies, auto_rollout=False), 4_000, "operator")
+        assert rollouts.startable(tx, release_rows.get_channel(tx, "support")) == (None, [])
+        (row,) = fleet_rows.audit_of(tx, "rel-n1")
+    assert state(store, "rel-n1") == "retired" and (row["action"], row["who"]) == ("overtaken", "controller")
+
+
+def test_a_candidate_that_was_made_after_the_clock_was_set_back_is_the_newer_one(store: Store) -> None:
+    with store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        first = rollouts.make_draft(tx, channel, "a" * 64, None, 9_000_000)
+        failed = rollouts.start_rollout(tx, first, None, 9_000_000, "test")
+        rollouts.fail_rollout(tx, failed, {"reasons": ["errors"]}, 9_000_001)
+        second = rollouts.make_draft(tx, channel, "b" * 64, None, 5_000)
+        third = rollouts.make_draft(tx, channel, "c" * 64, None, 6_000)
+        for release in (second, third):
+            release_rows.save_release(tx, replace(release, state="candidate"))
+        newest, older = rollouts.startable(tx, release_rows.get_channel(tx, "support"))
+        assert newest is not None and (newest.id, [release.id for release in older]) == (third.id, [second.id])
+
+
+def test_a_draft_is_what_the_stable_release_is_with_another_adapter(store: Store) -> None:
+    with store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        made = rollouts.make_draft(tx, channel, "a" * 64, "run-1", 5_000)
+        stable = release_rows.get_release(tx, channel.stable)
+    assert (made.state, made.parent, made.adapter, made.run) == ("draft", stable.id, "a" * 64, "run-1")
+    assert (made.base, made.pool, made.created_ms) == (stable.base, stable.pool, 5_000)
+
+
+def test_a_rollback_passes_over_releases_that_no_engine_could_load(store: Store) -> None:
+    base = now_stable(store)
+    for name in ("rel-one", "rel-two", "rel-three"):
+        lives(store, start(store, name))
+    channel = now(store)[0]
+    with store.write() as tx, pytest.raises(Conflict, match="damaged or missing"):
+        rollouts.roll_back(tx, channel, 6_000, "operator", set(channel.history))
+    with store.write() as tx:
+        rollouts.roll_back(tx, channel, 6_000, "operator", {"rel-two"})
+    channel, rollout = now(store)
+    assert (channel.stable, channel.history) == ("rel-one", (base,)) and rollout.state == "rolled_back"
+    assert state(store, "rel-two") == "retired"
 
 
 def test_a_candidate_waits_while_another_moves(store: Store) -> None:

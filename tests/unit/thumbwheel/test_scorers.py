@@ -4,6 +4,12 @@ from thumbwheel.scorers import parse_scorer, score
 
 LABEL = parse_scorer({"kind": "label", "pattern": r"类别：(\S+)"})
 
+ELSEWHERE = {
+    "$id": "http://x/a/",
+    "$defs": {"q": {"$id": "b/", "$defs": {"w": {"type": "integer"}}, "properties": {"k": {"$ref": "#/$defs/w"}}}},
+    "$ref": "b/",
+}
+
 
 @pytest.mark.parametrize(
     ("raw", "answer", "correction", "value"),
@@ -19,6 +25,15 @@ LABEL = parse_scorer({"kind": "label", "pattern": r"类别：(\S+)"})
         ({"kind": "json_schema", "schema": {"type": "object"}}, "[" * 100_000, None, 0.0),
         ({"kind": "json_schema", "schema": {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}}}, "{}", None, 1.0),
         ({"kind": "json_schema", "schema": {"$ref": "#"}}, "{}", None, 0.0),
+        ({"kind": "json_schema", "schema": {"multipleOf": 0.01}}, "NaN", None, 0.0),
+        ({"kind": "json_schema", "schema": {"multipleOf": 0.01}}, "-Infinity", None, 0.0),
+        ({"kind": "json_schema", "schema": {"multipleOf": 0.01}}, "1e999", None, 0.0),
+        ({"kind": "json_schema", "schema": {"multipleOf": 0.01}}, "1" + "0" * 400, None, 0.0),
+        ({"kind": "json_schema", "schema": {"multipleOf": 0.5}}, "[1, 2.5]", None, 1.0),
+        ({"kind": "json_schema", "schema": {"multipleOf": 0.5}}, "2.5", None, 1.0),
+        ({"kind": "json_schema", "schema": ELSEWHERE}, '{"k": 1}', None, 1.0),
+        ({"kind": "json_schema", "schema": ELSEWHERE}, '{"k": "1"}', None, 0.0),
+        ({"kind": "json_schema", "schema": {"const": {"$ref": "here it is no reference"}}}, "{}", None, 0.0),
         ({"kind": "chrf"}, "完全一样的回答", "完全一样的回答", 1.0),
     ],
 )

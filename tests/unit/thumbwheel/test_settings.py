@@ -12,6 +12,13 @@ def test_defaults_need_nothing(tmp_path: Path) -> None:
     assert settings.host == "127.0.0.1"
 
 
+def test_the_administrators_listener_stays_on_this_machine(tmp_path: Path) -> None:
+    settings = read_settings({"home": "d", "host": "0.0.0.0"}, {}, tmp_path)
+    assert (settings.host, settings.admin_host) == ("0.0.0.0", "127.0.0.1")
+    opened = read_settings({"home": "d"}, {"THUMBWHEEL_ADMIN_HOST": "10.0.0.7"}, tmp_path)
+    assert (opened.host, opened.admin_host) == ("127.0.0.1", "10.0.0.7")
+
+
 def test_flags_win_over_the_environment_which_wins_over_the_file(tmp_path: Path) -> None:
     home = tmp_path / "h"
     home.mkdir()
@@ -29,6 +36,7 @@ def test_every_problem_is_reported_at_once_with_its_key(tmp_path: Path) -> None:
         "THUMBWHEEL_HOME": str(home),
         "THUMBWHEEL_API_PORT": "http",
         "THUMBWHEEL_TRAIN_THREADS": "0",
+        "THUMBWHEEL_RESTART_PAUSE_S": "-1",
         "THUMBWHEEL_UPSTREAM": "localhost:8000",
         "THUMBWHEEL_ENGINE_WAIT_S": "soon",
     }
@@ -39,13 +47,14 @@ def test_every_problem_is_reported_at_once_with_its_key(tmp_path: Path) -> None:
         "settings.yaml: gateway_worker",
         "api_port",
         "train_threads",
+        "restart_pause_s",
         "upstream",
         "engine_wait_s",
         "admin_port",
     }
 
 
-@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "just words"])
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "just words", "a: 2026-13-45", f"a: {'9' * 5000}", "[" * 5000])
 def test_a_file_that_is_no_mapping_is_a_problem_and_no_traceback(tmp_path: Path, text: str) -> None:
     home = tmp_path / "h"
     home.mkdir()
@@ -88,9 +97,16 @@ def test_the_same_port_twice_is_a_problem(tmp_path: Path) -> None:
         ('host: "a\\0b"', "host"),
         ("engine_wait_s: .nan", "engine_wait_s"),
         ("engine_timeout_s: .inf", "engine_timeout_s"),
+        (f"engine_timeout_s: {10**400}", "engine_timeout_s"),
         ("engine_wait_s: true", "engine_wait_s"),
         ("cors_origins: true", "cors_origins"),
         ("cors_origins: [1, 2]", "cors_origins"),
+        ('upstream: "http://[::1"', "upstream"),
+        ("upstream: http://host:port/v1", "upstream"),
+        ("upstream: http://host:70000", "upstream"),
+        ("upstream: http:///v1", "upstream"),
+        ("upstream_key: schlüssel", "upstream_key"),
+        ('upstream_key: "a\\nb"', "upstream_key"),
     ],
 )
 def test_a_value_that_means_nothing_is_a_problem(tmp_path: Path, line: str, key: str) -> None:
@@ -98,6 +114,14 @@ def test_a_value_that_means_nothing_is_a_problem(tmp_path: Path, line: str, key:
     with pytest.raises(SettingsError) as caught:
         read_settings({"home": str(tmp_path)}, {}, tmp_path)
     assert [problem[0] for problem in caught.value.problems] == [key]
+
+
+def test_an_upstream_is_a_url_or_a_socket_and_its_key_is_in_no_message(tmp_path: Path) -> None:
+    for upstream in ("http://127.0.0.1:8000", "https://[::1]:8000/v1", "unix:/run/server.sock"):
+        assert read_settings({"upstream": upstream, "upstream_key": "sk-1"}, {}, tmp_path).upstream == upstream
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"upstream_key": "geheim\u00df"}, {}, tmp_path)
+    assert "geheim" not in str(caught.value)
 
 
 def test_a_key_with_nothing_after_it_keeps_its_default(tmp_path: Path) -> None:
@@ -114,3 +138,10 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").mkdir()
     with pytest.raises(SettingsError, match=r"settings\.yaml"):
         read_settings({"home": str(tmp_path)}, {}, tmp_path)
+
+
+def test_a_home_that_links_lead_round_to_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+    with pytest.raises(SettingsError, match="home: holds"):
+        read_settings({"home": str(tmp_path / "one" / "home")}, {}, tmp_path)

@@ -1,0 +1,154 @@
+"""Why a feedback, a run, a release or a rollout is where it is, in sentences.
+
+They are made of the rows that the steps themselves wrote; nothing is guessed. No text of a user is in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from thumbwheel import ledger
+from thumbwheel.errors import NotFound
+from thumbwheel.lineage import find, results
+from thumbwheel.records import Rollout, Run
+from thumbwheel.store import data_rows, dataset_rows, release_rows
+
+SHOWN = 12  # characters of a sum that a sentence shows
+
+EXPLAINED: Mapping[str, str] = {
+    ledger.INFERENCE_NOT_SEEN: "the answer that it is about has not reached the store yet",
+    ledger.INFERENCE_UNKNOWN: "the answer that it is about has not reached the store within a feedback window; it is "
+    "taken up again should the answer still arrive",
+    ledger.NO_CORRECTION: "it has no correction, and what the right answer is is not guessed",
+    ledger.NO_RUN_YET: "no run has used it yet",
+    ledger.SUPERSEDED: "its author said something else later, and the latest counts",
+    ledger.TRAINING_NOT_PERMITTED: "the channel, or the request itself, did not permit training on the answer",
+    ledger.NO_TEXT: "the answer was logged without its text",
+    ledger.FOREIGN: "the answer belongs to another tenant or channel",
+    ledger.NOT_CHAT: "the answer completes a text; only answers in a conversation are learnt from",
+    ledger.NOT_TEXT: "the conversation holds something that is no text, such as an image or a tool call",
+    ledger.NO_USER_TURN: "the answered turn is not a user's",
+    ledger.EMPTY: "nothing is left of the correction without blanks and invisible characters",
+    ledger.TOO_SHORT: "the correction is too short",
+    ledger.TOO_LONG: "the correction, or its conversation, is too long",
+    ledger.DEGENERATE: "the correction says nothing: no letter or digit, or a loop",
+    ledger.SELF_IDENTICAL: "the correction is the model's own answer",
+    ledger.DUPLICATE: "the same correction of the same conversation is there already",
+    ledger.CONTRADICTION: "different authors want different answers in the same conversation, so none is taken",
+    ledger.AUTHOR_CAP: "its author has as many rows as one author may have in a dataset",
+    ledger.SPLIT_CONFLICT: "its conversation passes through a question that belongs to another split",
+}
+SPLITS = {
+    "train": "it is learnt from",
+    "validation": "it chooses between checkpoints and is not learnt from",
+    "test": "it is judged by and never learnt from",
+}
+
+
+def explain(tx: Connection, thing: str) -> list[str]:
+    """Sentences that explain a feedback, a run, a release, a rollout or anything else with an id. Raises NotFound."""
+    kind, _ = find(tx, thing)
+    if kind == "feedback":
+        return _why_feedback(tx, thing)
+    if kind == "run":
+        return _why_run(tx, release_rows.get_run(tx, thing))
+    if kind == "release":
+        return _why_release(tx, thing)
+    if kind == "rollout":
+        return _why_rollout(release_rows.get_rollout(tx, thing))
+    return [f"{thing} is {_article(kind)}; `thumbwheel lineage {thing}` shows what it came from and what came of it."]
+
+
+def _why_feedback(tx: Connection, thing: str) -> list[str]:
+    row = data_rows.feedback_row(tx, thing)
+    if row is None:
+        raise NotFound(f"There is no feedback {thing!r} in the store.", code="feedback_not_found")
+    said = [f"a thumb {row.thumb}"] if row.thumb else []
+    said += [f"a score of {row.score:g}"] if row.score is not None else []
+    said += ["a correction"] if row.correction is not None else []
+    by = f" by {row.author}" if row.author else ""
+    what = " and ".join(said) or "something without thumb, score or correction"
+    told = [f"{thing} says {what} of answer {row.inference} in channel {row.channel}; received {_time(row.at_ms)}{by}."]
+    if row.state == ledger.USED:
+        for example in dataset_rows.examples_where(tx, feedback=thing):
+            told.append(
+                f"It is used: dataset {example['dataset'][:SHOWN]} holds it as {example['id']} in its "
+                f"{example['split']} split, so {SPLITS.get(example['split'], 'it is there')}."
+            )
+            for run in results(tx, [example["dataset"]])["runs"]:
+                told += _outcome(tx, release_rows.get_run(tx, run))
+    else:
+        told.append(f"It is {row.state} ({row.reason}): {EXPLAINED.get(str(row.reason), 'curation refused it')}.")
+    later = [one for one in data_rows.feedback_on(tx, row.inference) if (one.at_ms, one.seq) > (row.at_ms, row.seq)]
+    same = [one for one in later if one.author == row.author]
+    if same:
+        told.append(f"The same author's latest word on this answer is {same[-1].id}.")
+    return told
+
+
+def _why_run(tx: Connection, run: Run) -> list[str]:
+    told = [
+        f"{run.id} is a run of channel {run.channel}, asked for by {run.requested_by} at {_time(run.created_ms)}; "
+        f"it is {run.state}."
+    ]
+    told += [f"The reason: {reason}." for reason in run.reasons]
+    if run.progress:
+        told.append(f"Its progress: {', '.join(f'{key} {value}' for key, value in run.progress.items())}.")
+    if run.dataset is not None:
+        card = dataset_rows.dataset_row(tx, run.dataset)["card"]
+        told.append(
+            f"It froze dataset {run.dataset[:SHOWN]}: of {card['feedback']} feedback, {card['rows']} are rows "
+            f"({_counts(card['splits'])}), {card['new']} of them new to the release that was stable then."
+        )
+        told += [f"Not in it, {n}: {EXPLAINED.get(reason, reason)}." for reason, n in card["refused"].items()]
+        told += [f"Still waiting, {n}: {EXPLAINED.get(reason, reason)}." for reason, n in card["waiting"].items()]
+    if run.release is not None:
+        told += _why_release(tx, run.release)
+    if run.report is not None:
+        told.append(f"Its figures are in report {run.report[:SHOWN]}; `thumbwheel run report {run.id}` shows them.")
+    return told
+
+
+def _outcome(tx: Connection, run: Run) -> list[str]:
+    if run.release is None:
+        return [f"{run.id} used that dataset and is {run.state}."]
+    release = release_rows.get_release(tx, run.release)
+    return [f"{run.id} used that dataset and is {run.state}; its release {release.id} is {release.state}."]
+
+
+def _why_release(tx: Connection, thing: str) -> list[str]:
+    release = release_rows.get_release(tx, thing)
+    what = "the base alone" if release.adapter is None else f"adapter {release.adapter[:SHOWN]} on the base"
+    told = [f"Release {thing} is {what} and is {release.state} in channel {release.channel}."]
+    if release.reason:
+        told.append(f"The reason: {release.reason}.")
+    told.append(f"It was asked {data_rows.times_asked(tx, thing)} times by applications.")
+    for rollout in release_rows.rollouts_of(tx, thing):
+        told += _why_rollout(rollout)
+    return told
+
+
+def _why_rollout(rollout: Rollout) -> list[str]:
+    told = [
+        f"Rollout {rollout.id} of release {rollout.release} began {_time(rollout.started_ms)} and is {rollout.state} "
+        f"in stage {rollout.stage + 1} of {len(rollout.stages)}."
+    ]
+    reasons = rollout.analysis.get("reasons")
+    if isinstance(reasons, list | tuple) and reasons:
+        told.append(f"Its analysis is {rollout.analysis.get('result')}: {'; '.join(map(str, reasons))}.")
+    return told
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aei" else f"a {kind}"
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
