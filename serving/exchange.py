@@ -16,6 +16,9 @@ from thumbwheel.events import InferenceEvent
 from thumbwheel.records import Channel, Key, Variant
 
 
+MORE_TOKENS_THAN_ANY = 2**31  # a column of the store holds less
+
+
 @dataclass
 class Exchange:
     """One request on its way; filled in as it goes, and logged when it ends."""
@@ -81,7 +84,8 @@ class Exchange:
 
 
 def _whole(number: object) -> int | None:
-    return number if isinstance(number, int) and number >= 0 else None
+    fits = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MORE_TOKENS_THAN_ANY
+    return number if fits else None
 
 
 def as_event(exchange: Exchange, status: str, now: float) -> InferenceEvent:

@@ -108,10 +108,11 @@ async def test_an_engine_that_answers_in_no_known_form_is_not_our_fault(
     assert [noted.status for noted in gateway.noted.events] == ["release_error"]
 
 
-async def test_odd_values_of_an_engine_are_passed_on_and_not_logged(gateway: Worker) -> None:
+@pytest.mark.parametrize("odd", ["many", -1, True, 2.5, 10**30])
+async def test_odd_values_of_an_engine_are_passed_on_and_not_logged(gateway: Worker, odd: object) -> None:
     message = {"role": "assistant", "content": [{"type": "text", "text": "Hi"}]}
     choice = {"index": 0, "message": message, "finish_reason": 3}
-    usage = {"prompt_tokens": "many", "completion_tokens": -1}
+    usage = {"prompt_tokens": odd, "completion_tokens": odd}
     gateway.engine.parts = [json.dumps({"choices": [choice], "usage": usage}).encode()]
     answer = await gateway.chat()
     assert answer.status_code == 200 and answer.json()["choices"] == [choice]

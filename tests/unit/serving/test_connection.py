@@ -107,6 +107,18 @@ async def test_a_next_head_may_wait_for_an_answer_and_is_waited_for_after_it(mon
         assert b'"/a"' in await asyncio.wait_for(_all(reader), 5)
 
 
+async def test_a_connection_may_be_idle_for_longer_between_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.2)
+    async with listening(hello) as connect:
+        reader, writer = await connect()
+        for _ in range(2):
+            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n")
+            await asyncio.sleep(0.02)
+            writer.write(b"0\r\n\r\n")
+            assert b'"size":1' in await asyncio.wait_for(reader.readuntil(b"}"), 5)
+            await asyncio.sleep(0.5)
+
+
 async def _all(reader: asyncio.StreamReader) -> bytes:
     """What comes until the other side ends, by whichever way."""
     found = b""
