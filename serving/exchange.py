@@ -15,7 +15,6 @@ from thumbwheel.errors import EngineError
 from thumbwheel.events import InferenceEvent
 from thumbwheel.records import Channel, Key, Variant
 
-
 MORE_TOKENS_THAN_ANY = 2**31  # a column of the store holds less
 
 
@@ -84,8 +83,9 @@ class Exchange:
 
 
 def _whole(number: object) -> int | None:
-    fits = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MORE_TOKENS_THAN_ANY
-    return number if fits else None
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MORE_TOKENS_THAN_ANY:
+        return number
+    return None
 
 
 def as_event(exchange: Exchange, status: str, now: float) -> InferenceEvent:
