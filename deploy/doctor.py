@@ -17,18 +17,19 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import psutil
 
 from deploy.ground import find_model
 from deploy.upstreams import is_up
+from thumbwheel import base
 from thumbwheel.admin_client import endpoints
 from thumbwheel.cli import add_json, parser, settings_from
 from thumbwheel.errors import NotRunning, SettingsError, StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.home import Home, supervisor_pid
-from thumbwheel.settings import HOST_OF, USUAL_PORTS, Settings
+from thumbwheel.settings import DEFAULT_MODEL, HOST_OF, USUAL_PORTS, Settings
 from thumbwheel.store import data_rows, fleet_rows
 from thumbwheel.store.connection import Store
 
@@ -81,7 +82,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, in the order in which a start would need it."""
     home = Home(settings.home)
     yield from versions(importlib.metadata.version)
-    yield from model(settings)
+    yield from model(settings, home)
     yield from permissions(home)
     yield from room(home)
     up = supervisor_pid(home)
@@ -118,16 +119,36 @@ def _version(package: str, version: Callable[[str], str]) -> str | None:
         return None
 
 
-def model(settings: Settings) -> Iterator[Finding]:
-    """Whether there is something to serve."""
-    if settings.upstream is not None:
-        yield Finding("model", f"an upstream answers: {settings.upstream} (no training without the weights)")
-        return
+def model(settings: Settings, home: Home) -> Iterator[Finding]:
+    """Whether there is something to serve, and whether it is what this home's releases are made of."""
+    held = _settled_base(home)
+    if held is not None and settings.upstream is None and settings.model == DEFAULT_MODEL:  # nothing was named to us
+        upstream = None if held.directory else held.name
+        settings = replace(settings, model=held.directory or settings.model, upstream=upstream)
     try:
-        yield Finding("model", str(find_model(settings)))
+        if settings.upstream is None:
+            settings = replace(settings, model=str(find_model(settings)))
+        ours = base.of(settings)
+        if held is not None and held.fingerprint != ours.fingerprint:
+            raise SettingsError([base.conflict(held, settings)])
     except SettingsError as error:
-        for _, held, right in error.problems:
-            yield Finding("model", held, right)
+        for _, what, right in error.problems:
+            yield Finding("model", what, right)
+        return
+    yield Finding("model", ours.directory or f"an upstream answers: {ours.name} (no training without the weights)")
+
+
+def _settled_base(home: Home) -> base.Base | None:
+    """None also where the store cannot be read, which is a finding of its own."""
+    if not home.store.exists():
+        return None
+    store = Store(f"sqlite:///{home.store}")
+    try:
+        return base.settled(store)
+    except StoreUnavailable:
+        return None
+    finally:
+        store.close()
 
 
 def permissions(home: Home) -> Iterator[Finding]:

@@ -42,19 +42,24 @@ def settle(store: Store, settings: Settings) -> None:
 
     `settings.model` is a checkpoint's directory by now. Raises SettingsError where it is another, StoreUnavailable.
     """
-    ours = _of(settings)
+    ours = of(settings)
     with store.write() as tx:
         held = _read(tx)
         if held is None or held.fingerprint == ours.fingerprint:
             put_meta(tx, META, json.dumps(asdict(ours)))
             return
-    before = f"with --model {held.directory}" if held.directory else "on an --upstream"
+    raise SettingsError([conflict(held, settings)])
+
+
+def conflict(held: Base, settings: Settings) -> tuple[str, str, str]:
+    """What is wrong with settings that name another base than `held`: the key, what it holds, what would be right."""
+    before = f"with --model {held.directory}" if held.directory else f"with --upstream {held.name}"
     right = (
         f"the data directory {settings.home} was first started {before}, and its releases are made of that: start it "
         "so again, or name another --home"
     )
     key = "model" if settings.upstream is None else "upstream"
-    raise SettingsError([(key, f"holds {settings.upstream or settings.model!r}", right)])
+    return key, f"holds {settings.upstream or settings.model!r}", right
 
 
 def _read(tx: Connection) -> Base | None:
@@ -62,7 +67,8 @@ def _read(tx: Connection) -> Base | None:
     return None if held is None else Base(**json.loads(held))
 
 
-def _of(settings: Settings) -> Base:
+def of(settings: Settings) -> Base:
+    """The base that the settings name. Raises SettingsError where it cannot be read."""
     if settings.upstream is not None:
         return Base(UPSTREAM, settings.upstream, None)
     directory = Path(settings.model).resolve()

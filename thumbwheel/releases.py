@@ -34,6 +34,8 @@ def import_adapter(settings: Settings, home: Home, directory: Path, channel_name
     store = open_store(home.store)
     try:
         known = base.settled(store)
+        if known is not None and known.fingerprint == base.UPSTREAM:
+            raise AdapterRefused("upstream", "this data directory serves an upstream, which takes no adapters of ours")
         checkpoint = Path(settings.model if known is None or known.directory is None else known.directory)
         check_adapter(directory, base_modules(checkpoint), settings.max_lora_rank)
         with store.read() as tx:

@@ -12,6 +12,8 @@ import pytest
 
 from deploy import doctor
 from deploy.ground import claim
+from tests.tiny_model import make_tiny_model
+from thumbwheel import base
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.home import prepare
 from thumbwheel.settings import Settings
@@ -103,6 +105,25 @@ def test_a_store_that_is_no_store_is_told(home):
     home.store.write_bytes(b"this is no database, whatever its name says" * 100)
     (found,) = wrong(doctor.inside(Settings(home=home.root), home, None))
     assert found.what == "store"
+
+
+def test_the_homes_own_base_is_looked_for_and_another_is_wrong(tmp_path, home):
+    one, two = make_tiny_model(tmp_path / "one"), make_tiny_model(tmp_path / "two", seed=1)
+    store = open_store(home.store)
+    base.settle(store, Settings(home=home.root, model=str(one)))
+    store.close()
+    (found,) = doctor.model(Settings(home=home.root), home)
+    assert found == doctor.Finding("model", str(one))
+    (found,) = doctor.model(Settings(home=home.root, model=str(two)), home)
+    assert str(two) in found.found and str(one) in found.advice
+
+
+def test_a_home_of_an_upstream_needs_no_model(home):
+    store = open_store(home.store)
+    base.settle(store, Settings(home=home.root, upstream="http://127.0.0.1:1"))
+    store.close()
+    (found,) = doctor.model(Settings(home=home.root), home)
+    assert "http://127.0.0.1:1" in found.found and found.advice is None
 
 
 def test_the_verb_exits_by_what_it_found_and_speaks_json(tmp_path, capsys):

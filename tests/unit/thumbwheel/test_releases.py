@@ -24,3 +24,14 @@ def test_an_import_knows_the_services_base(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(AdapterRefused):
         import_adapter(elsewhere, home, tmp_path / "adapter", "support")
+
+
+def test_an_upstream_takes_no_adapter(tmp_path: Path) -> None:
+    home = prepare(tmp_path / "home")
+    (tmp_path / "adapter").mkdir()
+    settings = Settings(home=home.root, upstream="http://127.0.0.1:1")
+    store = open_store(home.store)
+    base.settle(store, settings)
+    store.close()
+    with pytest.raises(AdapterRefused, match="serves an upstream"):
+        import_adapter(Settings(home=home.root), home, tmp_path / "adapter", "support")
