@@ -21,7 +21,6 @@ that was away count for nobody.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +32,7 @@ from thumbwheel.records import Outcome, Rollout
 RHO = 0.25  # assumed correlation of two answers to one unit; a unit counts for at most 1 / RHO
 WAIT_ALPHA = 0.05  # less sure than failure, sure enough not to widen
 MIN_BAD_UNITS = 3
+MOST_ROUNDS = 10_000  # of a continued fraction
 BOUND = 0.95  # one-sided, of every bound that is stated
 COUNTED = ("ok", "release_error")
 RESULTS = ("successful", "failed", "inconclusive", "error")
@@ -237,12 +237,12 @@ def beta_cdf(x: float, a: float, b: float) -> float:
         return 0.0
     if x > (a + 1.0) / (a + b + 2.0):
         return 1.0 - beta_cdf(1.0 - x, b, a)
-    # On this side the fraction converges, in at most 451 rounds for 3,000 pairs up to 3e6, and no denominator came
+    # On this side the fraction converges: in at most 451 rounds for 3,000 pairs up to 3e6, where no denominator came
     # nearer to 0 than 9e-7, so Lentz's guard against that is not needed.
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
     c, d = 1.0, 1.0 / (1.0 - (a + b) * x / (a + 1.0))
     total = d
-    for m in itertools.count(1):
+    for m in range(1, MOST_ROUNDS):
         for numerator in (
             m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
             -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
