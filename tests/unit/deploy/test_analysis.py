@@ -78,7 +78,12 @@ def test_what_was_seen_holds_the_counts_and_bounds_of_the_stage_and_of_each_guar
 
 @pytest.mark.parametrize(
     ("n", "units", "words"),
-    [(19, 8, "for 1 more request of"), (40, 7, "for 1 more unit of"), (40, 6, "for 2 more units of"), (0, 1, "20 more requests")],
+    [
+        (19, 8, "for 1 more request of"),
+        (40, 7, "for 1 more unit of"),
+        (40, 6, "for 2 more units of"),
+        (0, 1, "20 more requests"),
+    ],
 )
 def test_too_little_of_the_candidate_is_inconclusive_and_says_how_much_is_missing(n, units, words):
     found = analyse(ROLLOUT, traffic(n, units) + STABLE, 5_000)
