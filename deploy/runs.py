@@ -81,7 +81,7 @@ def apart(faults: dict[str, str], subject: str) -> Iterator[None]:
         raise
     except LostRace:
         log_lines.info("%s was moved by another; looking again", subject)
-    except Exception as error:
+    except Exception as error:  # one subject of a tick, as one record of the consumer
         if faults.get(subject) != repr(error):
             log_lines.exception("%s stumbles; the others go on, and it is tried again", subject)
         faults[subject] = repr(error)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from thumbwheel import rollouts
 from thumbwheel.events import FeedbackEvent, InferenceEvent
 from thumbwheel.records import Policies, Release, Run
 from thumbwheel.store import data_rows, dataset_rows, release_rows
-from thumbwheel.store.connection import Store
+from thumbwheel.store.connection import Store, open_store
 from thumbwheel.store.dataset_rows import ExampleRow
 
 DATASET, ADAPTER, REPORT = "d" * 64, "a" * 64, "e" * 64
+
+
+@contextmanager
+def whole_way(folder: Path) -> Iterator[Store]:
+    """A store in `folder` with the rows, open for as long as the block lasts."""
+    store = open_store(folder / "store.db")
+    write_whole_way(store)
+    yield store
+    store.close()
 
 
 def write_whole_way(store: Store) -> None:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
-import psutil
-
-ROOT = Path(__file__).parents[3]
+from tests.killed_parent import takes_its_child_along
 
 SPAWNED = """
 import multiprocessing, time
@@ -32,11 +26,4 @@ if __name__ == "__main__":
 
 
 def test_the_plug_in_ties_an_engines_child_processes() -> None:
-    command = [sys.executable, "-c", SPAWNED]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
-        assert parent.stdout is not None
-        child = psutil.Process(int(parent.stdout.readline()))
-        assert child.is_running()
-        parent.kill()
-        parent.wait()
-    assert psutil.wait_procs([child], timeout=5)[1] == []
+    assert takes_its_child_along(SPAWNED)

@@ -6,14 +6,12 @@ import ctypes
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.killed_parent import ROOT, takes_its_child_along
 from thumbwheel.lifeline import tie
 
-ROOT = Path(__file__).parents[3]
 STARTS_TIED = """
 import signal, subprocess, sys, time
 from thumbwheel.lifeline import tie
@@ -41,14 +39,7 @@ time.sleep(60)
     "script", [(STARTS_TIED, "SIGKILL"), (STARTS_TIED, "SIGTERM"), (STARTS_ONE_THAT_TIES_ITSELF, TIES_ITSELF)]
 )
 def test_a_killed_parent_takes_its_tied_child_along(script: tuple[str, ...]) -> None:
-    command = [sys.executable, "-c", *script]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
-        assert parent.stdout is not None
-        child = psutil.Process(int(parent.stdout.readline()))
-        assert child.is_running()
-        parent.kill()
-        parent.wait()
-    assert psutil.wait_procs([child], timeout=5)[1] == []
+    assert takes_its_child_along(*script)
 
 
 def test_a_process_whose_parent_is_gone_already_ends_at_once() -> None:

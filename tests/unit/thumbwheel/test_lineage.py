@@ -6,18 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.whole_way import ADAPTER, DATASET, REPORT, base_of, rollout_of, write_whole_way
+from tests.whole_way import ADAPTER, DATASET, REPORT, base_of, rollout_of, whole_way
 from thumbwheel.errors import NotFound
 from thumbwheel.lineage import lineage
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store.connection import Store
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    opened = open_store(tmp_path_factory.mktemp("lineage") / "store.db")
-    write_whole_way(opened)
-    yield opened
-    opened.close()
+    with whole_way(tmp_path_factory.mktemp("lineage")) as opened:
+        yield opened
 
 
 def test_from_a_thumb_to_a_release(store: Store) -> None:

@@ -6,19 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.whole_way import DATASET, base_of, rollout_of, write_whole_way
+from tests.whole_way import DATASET, base_of, rollout_of, whole_way
 from thumbwheel import ledger
 from thumbwheel.errors import NotFound
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store.connection import Store
 from thumbwheel.why import EXPLAINED, explain
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    opened = open_store(tmp_path_factory.mktemp("why") / "store.db")
-    write_whole_way(opened)
-    yield opened
-    opened.close()
+    with whole_way(tmp_path_factory.mktemp("why")) as opened:
+        yield opened
 
 
 def test_why_a_feedback_is_used(store: Store) -> None:
