@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,10 @@ def may_mount(folder: Path) -> bool:
 
 def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     if not may_mount(tmp_path):
-        pytest.skip("this user may not mount a tmpfs in a namespace of its own, so no file system can be filled")
+        missing = "this user may not mount a tmpfs in a namespace of its own, so no file system can be filled"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)  # a suite that skips itself would be green for nothing
+        pytest.skip(missing)
     command = [*OWN_MOUNTS, sys.executable, "-m", "tests.full_disk_scene", str(tmp_path)]
     played = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert played.returncode == 0, played.stderr
