@@ -18,6 +18,7 @@ from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog import Record
 from thumbwheel.events import TOPICS
 from thumbwheel.home import make_private
+from thumbwheel.wal import use_wal
 
 BUSY_MS = 5_000
 
@@ -48,7 +49,7 @@ class SqliteEventLog:
 
     def _connect(self, synchronous: str, busy_ms: int) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False)
-        connection.execute("pragma journal_mode = wal")
+        use_wal(connection.execute, busy_ms)
         connection.execute(f"pragma synchronous = {synchronous}")
         return connection
 

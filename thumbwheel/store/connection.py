@@ -18,6 +18,7 @@ from sqlalchemy.pool import QueuePool
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.home import make_private
 from thumbwheel.store import schema
+from thumbwheel.wal import use_wal
 
 BUSY_MS = 5_000
 SCHEMA_VERSION = "1"
@@ -35,7 +36,7 @@ class Store:
             max_overflow=12,
             hide_parameters=True,  # what users said belongs in no log and no traceback
         )
-        event.listen(self._engine, "connect", _on_connect)
+        event.listen(self._engine, "connect", lambda connection, _record: _on_connect(connection, busy_ms))
         event.listen(self._engine, "begin", _on_begin)
 
     @contextmanager
@@ -64,10 +65,10 @@ class Store:
         self._engine.dispose()
 
 
-def _on_connect(connection: Any, _record: Any) -> None:
+def _on_connect(connection: Any, busy_ms: int) -> None:
     connection.isolation_level = None  # transactions are begun by `_on_begin`, not by the driver's guess
     cursor = connection.cursor()
-    cursor.execute("pragma journal_mode = wal")
+    use_wal(cursor.execute, busy_ms)
     cursor.execute("pragma synchronous = full")
     cursor.close()
 
