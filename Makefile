@@ -2,6 +2,8 @@
 # make test   lint, types, import contracts and all tests, the demo's whole loop on real vLLM among them (45 minutes)
 # make e2e    that part alone: the demo played through and its report asserted, each process killed once (30 minutes)
 # make bench-releases   two releases under load, and a kill of the engine: conditions asserted, figures in JSON (5 minutes)
+# make bench-consumer   events a second into SQLite and PostgreSQL, beside a bare loop (2 minutes; ARGS=--long: half an hour)
+# make bench-redact     what the rules against personal data find, and touch by mistake (a few seconds)
 # make mutants   the pure decisions, changed in 1,900 places one at a time: do their unit tests notice? (15 minutes)
 # make up     set up and start the service
 
@@ -9,7 +11,7 @@ PYTHON ?= python3.11
 CYCLES ?= 1
 BIN := .venv/bin
 
-.PHONY: setup demo up test lint unit integration vllm e2e gpu mutants bench-releases lock clean
+.PHONY: setup demo up test lint unit integration vllm e2e gpu mutants bench-releases bench-redact bench-consumer lock clean
 
 setup:
 	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is not here. Install Python 3.11, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -49,6 +51,12 @@ mutants: setup
 
 bench-releases: setup
 	$(BIN)/python -m bench.releases --out bench-releases.json $(ARGS)
+
+bench-consumer: setup
+	$(BIN)/python -m bench.consumer --out bench-consumer.json $(ARGS)
+
+bench-redact: setup
+	$(BIN)/python -m bench.redact $(ARGS)
 
 # Reads pyproject.toml, writes locks/. Needs uv (any recent one), and pip set up to find torch's CPU build.
 lock:

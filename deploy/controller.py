@@ -3,7 +3,8 @@
     thumbwheel controller [--home DIR]
 
 A tick takes the leader's lease, does what emergency stops asked for, starts and restarts the jobs of runs, smoke
-tests and judges rollouts, starts candidates that waited for their channel, and asks for runs that are due. All that it
+tests and judges rollouts, starts candidates that waited for their channel, asks for runs that are due, and once an hour
+has inferences past the feedback window archived (thumbwheel/store/retention.py). All that it
 knows between ticks can be lost: another controller reads the store and goes on. Whoever moved a thing first has won it,
 and LostRace only means to look again. Decisions are in `analysis`, `smoke` and `thumbwheel.trigger`.
 
@@ -16,7 +17,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,9 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from deploy.analysis import Analysis, analyse, overdue
+from deploy.announce import announce
 from deploy.jobs import Jobs
-from deploy.runs import WHO, Runs, apart, move_runs, train_if_due
+from deploy.runs import LOG_AWAY_MS, WHO, Runs, apart, move_runs, train_if_due
 from deploy.smoke import Smoke, smoke
 from thumbwheel import rollouts
 from thumbwheel.artifacts import ArtifactStore
@@ -34,16 +36,19 @@ from thumbwheel.clock import Clock, lasts, system_clock
 from thumbwheel.emergency import EVERY_CHANNEL, clear_emergency, read_emergency
 from thumbwheel.errors import LostRace, StoreUnavailable
 from thumbwheel.eventlog import EventLog
-from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.eventlog.opening import open_log
 from thumbwheel.home import Home, prepare
 from thumbwheel.records import ROLLOUT_ACTIVE, Channel, Release, Rollout
 from thumbwheel.settings import Settings
 from thumbwheel.stopping import stop_on_signals
 from thumbwheel.store import data_rows, fleet_rows, release_rows
 from thumbwheel.store.connection import Store, generation, open_store
+from thumbwheel.store.retention import retain
 
+LOG_MS = 2_000  # the longest that a tick waits for the event log
 LEADER = "leader:controller"
 LEASE_MS, RENEW_MS = 5_000, 1_500
+RETAIN_EVERY_MS = 3_600_000
 REST_FACTOR = 10.0  # much traffic takes long to read: an analysis is followed by so many times its own length of rest
 
 log_lines = logging.getLogger("thumbwheel.controller")
@@ -59,11 +64,15 @@ class Controller:
     runs: Runs
     holder: str
     smoke_test: Callable[[Release], Smoke]
+    retain: Callable[[], Sequence[int]]  # archives what is over, and says which days
     leading: bool = False
     renewed_ms: int = 0
     rests: dict[str, tuple[int, int]] = field(default_factory=dict)  # rollout -> when it was judged, and ms to rest
     tests: dict[str, Future[Smoke]] = field(default_factory=dict)
     tester: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "smoke"))
+    retained_ms: int | None = None
+    retaining: Future[Sequence[int]] | None = None
+    keeper: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "retention"))
 
 
 def tick(me: Controller, now_ms: int) -> bool:
@@ -84,6 +93,10 @@ def tick(me: Controller, now_ms: int) -> bool:
             _start_waiting(me, channel, now_ms)
         with apart(me.runs.faults, f"the trigger of channel {channel.name}"):
             train_if_due(me.runs, channel, now_ms)
+    with apart(me.runs.faults, "the topic of releases"):
+        _announce(me, now_ms)
+    with apart(me.runs.faults, "retention"):
+        _retain(me, now_ms)
     return True
 
 
@@ -245,6 +258,36 @@ def _start_waiting(me: Controller, channel: Channel, now_ms: int) -> None:
             rollouts.overtake(tx, release, now_ms, WHO)
 
 
+# what others are told
+
+
+def _announce(me: Controller, now_ms: int) -> None:
+    """Not while the event log is away: what is told late is told all the same, and rollouts are to be watched."""
+    if me.runs.log_away_ms is not None and lasts(now_ms, me.runs.log_away_ms, LOG_AWAY_MS):
+        return
+    try:
+        announce(me.store, me.runs.log, now_ms)
+        me.runs.log_away_ms = None
+    except StoreUnavailable as error:
+        me.runs.log_away_ms = now_ms
+        log_lines.warning("releases are announced later: %s", error)
+
+
+# retention
+
+
+def _retain(me: Controller, now_ms: int) -> None:
+    """Once an hour, beside the ticks: a day's inferences may take longer to write than the leader's lease lasts."""
+    if me.retaining is not None and me.retaining.done():
+        ended, me.retaining = me.retaining, None
+        days = ended.result()
+        if days:
+            log_lines.info("%d days of inferences are archived", len(days))
+    if me.retaining is None and (me.retained_ms is None or not lasts(now_ms, me.retained_ms, RETAIN_EVERY_MS)):
+        me.retained_ms = now_ms
+        me.retaining = me.keeper.submit(me.retain)
+
+
 # the process
 
 
@@ -267,6 +310,7 @@ def make_controller(settings: Settings, home: Home, store: Store, log: EventLog)
         runs=Runs(settings, store, log, Jobs(home, os.environ)),
         holder=f"controller-{os.getpid()}-{os.urandom(4).hex()}",
         smoke_test=test,
+        retain=lambda: retain(store, log, artifacts, home, settings.feedback_window_s, system_clock, time.sleep),
     )
 
 
@@ -277,13 +321,14 @@ def run(argv: list[str]) -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     home = prepare(settings.home)
     done = stop_on_signals()
-    store, log = open_store(home.store), SqliteEventLog(home.events)
+    store, log = open_store(settings, home), open_log(settings, home, busy_ms=LOG_MS)
     me = make_controller(settings, home, store, log)
     try:
         control(me, system_clock, done)
     finally:
         me.runs.jobs.stop()
-        me.tester.shutdown(wait=False, cancel_futures=True)
+        for pool in (me.tester, me.keeper):
+            pool.shutdown(wait=False, cancel_futures=True)
         _resign(me)
         log.close()
         store.close()

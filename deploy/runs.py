@@ -30,6 +30,7 @@ from thumbwheel.trigger import should_train
 
 VERBS = {"curating": "curate", "training": "train", "evaluating": "evaluate"}
 AGAIN_MS = 5_000  # after a job whose status was AGAIN
+LOG_AWAY_MS = 10_000  # an event log that is away is asked again after so long
 JOBS_AT_ONCE = 1  # a second would slow both, and the answers
 LINGER_MS = 10_000  # a job whose run has ended may take so long to end itself
 WHO = "controller"
@@ -64,6 +65,7 @@ class Runs:
     deaths: dict[str, Ended] = field(default_factory=dict)  # noticed, and not yet written down
     moved_on: set[str] = field(default_factory=set)  # runs whose last job did its step
     pauses: dict[str, tuple[int, int]] = field(default_factory=dict)  # run -> since when, and for how many ms
+    log_away_ms: int | None = None  # when the event log was last found to be away
     faults: dict[str, str] = field(default_factory=dict)  # subject of a tick -> what it last stumbled over
 
 
@@ -184,13 +186,23 @@ def _give_back(tx: Connection, run: str) -> None:
 
 
 def train_if_due(me: Runs, channel: Channel, now_ms: int) -> None:
-    """Ask for a run where the channel's `train_after` is reached. Raises StoreUnavailable."""
+    """Ask for a run where the channel's `train_after` is reached. Raises StoreUnavailable.
+
+    Where the event log does not say how far the run must see, it waits: a tick has rollouts to watch.
+    """
     if channel.policies.train_after is None:
+        return
+    if me.log_away_ms is not None and lasts(now_ms, me.log_away_ms, LOG_AWAY_MS):
         return
     with me.store.read() as tx:
         if not _due(tx, channel):
             return
-    ends = me.log.ends()
+    try:
+        ends, me.log_away_ms = me.log.ends(), None
+    except StoreUnavailable as error:
+        me.log_away_ms = now_ms
+        log_lines.warning("a run of %s is due and waits for the event log: %s", channel.name, error)
+        return
     with me.store.write() as tx:
         if not _due(tx, channel):
             return

@@ -177,7 +177,7 @@ class Service:
     def drain(self) -> None:
         """Stop everything in the order in which work flows: no new requests, no lost events, then the rest."""
         self._home.endpoints.unlink(missing_ok=True)
-        for stage in ("gateway", "consumer", "controller", "engine"):
+        for stage in ("gateway", "consumer", "controller", "relay", "engine"):
             chosen = [child for child in self._children if child.program.name.partition("-")[0] == stage]
             if stage == "consumer":
                 self._catch_up()

@@ -2,8 +2,9 @@
 
     thumbwheel up [--home DIR] [--model DIR_OR_ID | --upstream URL] [--host HOST] [--port N] [--admin-port N]
 
-It starts engine, gateway, consumer and controller, starts again what ends, and stops them in order on SIGTERM or Ctrl-C
-(exit status 0; a second signal stops at once). A second `up` in the same home says so, does nothing and exits with 1.
+It starts engine, gateway, consumer and controller (and the relay where Kafka is the log), starts again what ends, and
+stops them in order on SIGTERM or Ctrl-C (exit status 0; a second signal stops at once). A second `up` in the same home
+says so, does nothing and exits with 1.
 Whatever is killed, this process too, the next `up` goes on from what lies in the home.
 
 It knows nothing of requests, runs or rollouts; it starts other packages' processes by their verbs and imports none.
@@ -35,13 +36,14 @@ from thumbwheel import base
 from thumbwheel.cli import parser, settings_from
 from thumbwheel.clock import system_clock
 from thumbwheel.errors import SettingsError
-from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.eventlog.opening import open_log
 from thumbwheel.home import Home, prepare, read_secret
 from thumbwheel.ids import new_id
 from thumbwheel.records import Engine
 from thumbwheel.settings import HOST_OF, PREFIX, USUAL_PORTS, Settings
 from thumbwheel.stopping import Stop
 from thumbwheel.store.connection import open_store
+from thumbwheel.store.migrate import migrate
 
 POOL = "default"
 ENGINE = "engine-0"
@@ -129,7 +131,10 @@ def serve(
 ) -> None:
     """Run the service until `stop` is set, then drain it. Raises EngineHopeless, SettingsError for another base."""
     home.endpoints.unlink(missing_ok=True)
-    store, log = open_store(home.store), SqliteEventLog(home.events)
+    before, now = migrate(settings, home)
+    if before not in (None, now):
+        log_lines.info("the store's schema was %d and is %d now", before, now)
+    store, log = open_store(settings, home), open_log(settings, home, "gateway")
     try:
         base.settle(store, settings)
         make_keys(home, store, system_clock())
@@ -182,12 +187,18 @@ def programs(
     found = []
     if row.kind == "vllm":
         found.append(_engine(settings, home, row, environment))
+    if settings.kafka is not None:
+        found.append(_verb("relay", home, environment))
     for number in range(settings.gateway_workers):
         found.append(_gateway(number, home, listeners, environment))
     for verb in ("consumer", "controller"):
-        command = (sys.executable, "-m", "thumbwheel", verb, "--home", str(home.root))
-        found.append(Program(verb, command, home.logs / f"{verb}.log", environment))
+        found.append(_verb(verb, home, environment))
     return found
+
+
+def _verb(verb: str, home: Home, environment: Mapping[str, str]) -> Program:
+    command = (sys.executable, "-m", "thumbwheel", verb, "--home", str(home.root))
+    return Program(verb, command, home.logs / f"{verb}.log", environment)
 
 
 def _engine(settings: Settings, home: Home, row: Engine, environment: Mapping[str, str]) -> Program:

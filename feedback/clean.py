@@ -1,9 +1,9 @@
 """Text as it goes into a dataset, and text as it is compared: pure functions, for every script.
 
-Kept is NFC without what nobody sees. Joiners stay where scripts and emoji need them (a family emoji, Persian), and go
-between ASCII, where they only hide one text from another. Compared is NFKC, casefolded, blanks collapsed: nothing here
-counts words by blanks. All of it takes time in proportion to the text, whatever the text is. It knows nothing of
-meaning, and of personal data (nothing is redacted).
+Kept is NFC without what nobody sees. Joiners stay where scripts and emoji need them (a family emoji, Persian, Hindi),
+and go between Latin letters, Chinese characters and the like, where they only hide one text from another. Compared is
+NFKC, casefolded, blanks collapsed: nothing here counts words by blanks. All of it takes time in proportion to the text,
+whatever the text is. It knows nothing of meaning, of personal data (redact.py) and of wrong encodings (mojibake.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,14 @@ _UNSEEN = re.compile(
     "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000\U000e0001]"
 )
 _JOINERS = re.compile("[\u200c\u200d]+")
+# Who needs joiners: Arabic and the scripts beside it, those of India and its neighbours, Mongolian; emoji, their skin
+# tones, presentation selectors and tags.
+_JOINING = re.compile(
+    "[\u0600-\u07ff\u0840-\u0dff\u0f00-\u109f\u1780-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefe\ufe0f"
+    "©®\u2190-\u2bff\u3030\u303d\u3297\u3299\U00010a00-\U00011fff\U0001e900-\U0001e95f\U0001f000-\U0001faff\U000e007f]"
+)
+# A sign that takes its consonant's vowel away, in scripts of India: a joiner behind it shapes the letter before it.
+_VIRAMA = 9  # canonical combining class
 # Tag characters spell the flags of regions after a black flag; anywhere else they only smuggle text past a reader.
 _TAGS = re.compile("(\U0001f3f4[\U000e0020-\U000e007f]*)|[\U000e0020-\U000e007f]+")
 # Normalizing sorts the marks on a character, in time that grows with the square of their number. No script needs more
@@ -56,7 +64,9 @@ def _is_mark(char: str) -> bool:
 
 def _joins(text: str, found: re.Match[str]) -> bool:
     before, after = text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 1]
-    return all(side and not side.isascii() and not side.isspace() for side in (before, after))
+    if before and unicodedata.combining(before) == _VIRAMA:
+        return True
+    return all(side and _JOINING.match(side) for side in (before, after))
 
 
 def compared(text: str) -> str:

@@ -20,13 +20,15 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from feedback.curate import Curation, Snapshot, curate
 from feedback.join import Joined
+from feedback.names import FindNames, finder
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import parser, settings_from
 from thumbwheel.clock import Clock, system_clock
@@ -53,9 +55,18 @@ Sleep = Callable[[float], None]
 log_lines = logging.getLogger("thumbwheel.curator")
 
 
-def freeze(store: Store, artifacts: ArtifactStore, home: Home, run_id: str, clock: Clock, sleep: Sleep) -> str:
+def freeze(
+    store: Store,
+    artifacts: ArtifactStore,
+    home: Home,
+    run_id: str,
+    clock: Clock,
+    sleep: Sleep,
+    find_names: FindNames | None = None,
+) -> str:
     """Move the run on from `curating` and return its state; a run in another state stays as it is.
 
+    `find_names` is the model that finds names to redact; without it names stay.
     Raises JobError where it cannot go on, StoreUnavailable.
     """
     with store.read() as tx:
@@ -69,6 +80,10 @@ def freeze(store: Store, artifacts: ArtifactStore, home: Home, run_id: str, cloc
     _await_stragglers(store, run, clock, sleep)
     with store.read() as tx:
         snapshot = take_snapshot(tx, artifacts, run)
+    if find_names is not None:
+        _note(store, run, clock, "finding names", 0, len(snapshot.rows))
+        names, by = find_names(snapshot.rows)
+        snapshot = replace(snapshot, names=names, names_by=by)
     _note(store, run, clock, "curating", 0, len(snapshot.rows))
     curation = curate(snapshot)
     if curation.shortfall:
@@ -107,6 +122,8 @@ def take_snapshot(tx: Connection, artifacts: ArtifactStore, run: Run) -> Snapsho
         incumbent=incumbent,
         since={} if incumbent is None else since_when(artifacts, incumbent),
         wants_new=run.release is None,
+        clean=channel.policies.clean,
+        trust=channel.policies.trust,
     )
 
 
@@ -224,21 +241,23 @@ def run(argv: list[str]) -> int:
     arguments = options.parse_args(argv)
     # By logging and not by print: a log file on a full disk must not end the job.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    home = prepare(settings_from(arguments).home)
-    store = open_store(home.store)
+    settings = settings_from(arguments)
+    home = prepare(settings.home)
+    store = open_store(settings, home)
     try:
-        return _job(store, home, str(arguments.run), system_clock, time.sleep)
+        return _job(store, home, str(arguments.run), system_clock, time.sleep, settings.name_models)
     finally:
         store.close()
 
 
-def _job(store: Store, home: Home, run_id: str, clock: Clock, sleep: Sleep) -> int:
+def _job(store: Store, home: Home, run_id: str, clock: Clock, sleep: Sleep, name_models: Sequence[str] = ()) -> int:
     artifacts = ArtifactStore(home.artifacts)
     attempt = 0
     while True:
         attempt += 1
         try:
-            log_lines.info("run %s: %s", run_id, freeze(store, artifacts, home, run_id, clock, sleep))
+            find_names = finder(dict(one.split("=", 1) for one in name_models)) if name_models else None
+            log_lines.info("run %s: %s", run_id, freeze(store, artifacts, home, run_id, clock, sleep, find_names))
             return 0
         except (JobError, ArtifactError) as error:
             with store.write() as tx:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from feedback.clean import clean
+from thumbwheel.roles import EXPERT
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 PART_SEPARATOR = "\n"  # as vLLM joins the text parts of one message
@@ -41,10 +42,17 @@ class Joined:
 
 
 def superseded(rows: Iterable[Joined]) -> frozenset[str]:
-    """The feedback after which its author said something else of the same inference."""
+    """The feedback after which its author said something else of the same inference.
+
+    An expert's word is its own, though it has the answer's user for an author: that user takes none of it back.
+    """
     ordered = sorted(rows, key=lambda row: row.receipt)
-    latest = {(row.inference, row.author): row.feedback for row in ordered}
-    return frozenset(row.feedback for row in ordered if latest[row.inference, row.author] != row.feedback)
+    latest = {_voice(row): row.feedback for row in ordered}
+    return frozenset(row.feedback for row in ordered if latest[_voice(row)] != row.feedback)
+
+
+def _voice(row: Joined) -> tuple[str, str | None, bool]:
+    return row.inference, row.author, row.role == EXPERT
 
 
 def turns(messages: Sequence[Mapping[str, object]]) -> tuple[Turn, ...] | None:
@@ -53,12 +61,17 @@ def turns(messages: Sequence[Mapping[str, object]]) -> tuple[Turn, ...] | None:
     return None if None in found else tuple(turn for turn in found if turn is not None)
 
 
-def characters(messages: Sequence[Mapping[str, object]]) -> int:
-    """How many characters of text the conversation has as it was sent."""
+def texts(messages: Sequence[Mapping[str, object]]) -> list[str]:
+    """The texts of the conversation as they were sent."""
     contents = [message.get("content") for message in messages]
     parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
-    texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
-    return sum(len(text) for text in texts if isinstance(text, str))
+    found = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
+    return [text for text in found if isinstance(text, str)]
+
+
+def characters(messages: Sequence[Mapping[str, object]]) -> int:
+    """How many characters of text the conversation has as it was sent."""
+    return sum(map(len, texts(messages)))
 
 
 def _turn(message: Mapping[str, object]) -> Turn | None:

@@ -57,7 +57,8 @@ def _run(argv: list[str], verb: str, state: str, step: Callable[[Job], None]) ->
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     home = Home(settings.home)
-    job = Job(arguments.run, state, settings, home, open_store(home.store), ArtifactStore(home.artifacts), system_clock)
+    store = open_store(settings, home)
+    job = Job(arguments.run, state, settings, home, store, ArtifactStore(home.artifacts), system_clock)
     try:
         step(job)
     except Moved:

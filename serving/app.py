@@ -39,17 +39,19 @@ from serving.snapshot import Watch
 from serving.upstream import Upstream
 from thumbwheel.cli import parser, settings_from
 from thumbwheel.clock import Clock, system_clock
-from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.eventlog.opening import open_log
 from thumbwheel.home import prepare, read_secret
 from thumbwheel.ids import new_id
 from thumbwheel.settings import USUAL_PORTS, Settings
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store.connection import connect, open_store
 
 log = logging.getLogger(__name__)
 
 DRAIN_S = 30
 KEEP_ALIVE_S = 75
 URGENT_MS = 400
+URGENT_LIMIT_MS = 2_000  # a whole transaction, where the database hangs: the emergency file is next
+LIMIT_MS = 30_000
 FEEDBACK_MS = 2_000
 BACKLOG = 2048
 THREADS = 32
@@ -67,14 +69,14 @@ class Gateway:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         home = prepare(settings.home)
-        store = open_store(home.store)
-        urgent = Store(f"sqlite:///{home.store}", busy_ms=URGENT_MS)
+        store = open_store(settings, home, limit_ms=LIMIT_MS)
+        urgent = connect(settings, home, busy_ms=URGENT_MS, limit_ms=URGENT_LIMIT_MS)
         worker = new_id("worker", clock())
         watch = Watch(urgent, home, clock, worker, settings.gateway_poll_ms)
         upstream = Upstream(settings.upstream_key)
         in_flight = InFlight(settings.max_in_flight)
         inference_log = InferenceLog(
-            lambda: SqliteEventLog(home.events), home.spool, settings.log_queue, settings.spool_bytes
+            lambda: open_log(settings, home, "gateway"), home.spool, settings.log_queue, settings.spool_bytes
         )
         metrics = Metrics(worker, store, inference_log, in_flight)
         self.parts = Parts(
@@ -85,8 +87,8 @@ class Gateway:
             store=store,
             urgent=urgent,
             # Opened when first asked, and again until it opens: the log may be away while a worker starts.
-            read_log=lru_cache(maxsize=1)(lambda: SqliteEventLog(home.events, busy_ms=FEEDBACK_MS)),
-            feedback_log=FeedbackLog(lambda: SqliteEventLog(home.events, busy_ms=FEEDBACK_MS)),
+            read_log=lru_cache(maxsize=1)(lambda: open_log(settings, home, "gateway", busy_ms=FEEDBACK_MS)),
+            feedback_log=FeedbackLog(lambda: open_log(settings, home, "gateway", busy_ms=FEEDBACK_MS)),
             watch=watch,
             upstream=upstream,
             proofs=Proofs(upstream, lambda: watch.now),

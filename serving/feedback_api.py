@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
@@ -35,9 +36,11 @@ from thumbwheel.ids import (
     read_inference_id,
     tenant_tag,
 )
-from thumbwheel.ledger import WAITING
-from thumbwheel.records import Feedback, Key
-from thumbwheel.store import data_rows
+from thumbwheel.ledger import DEAD_LETTER, WAITING
+from thumbwheel.records import Key
+from thumbwheel.roles import USER, role_of
+from thumbwheel.store import data_rows, dead_letter_rows
+from thumbwheel.store.dead_letter_rows import DeadLetter
 
 TOKEN_HEADER = "x-thumbwheel-feedback-token"
 MAX_BYTES_BY_TOKEN = 512 * 1024  # of a body: less than a key may send, as strangers hold tokens
@@ -118,13 +121,17 @@ async def _take(parts: Parts, request: Request, asker: Key | str) -> str:
     channel = next((n for n in parts.watch.now.channels if channel_tag(n) == inference.channel_tag), None)
     if channel is None:
         raise NotFound("The channel of this inference is not known here.", param="inference_id")
+    role = role_of(asker.rights) if isinstance(asker, Key) else USER
+    # An expert's word is not the user's own, though they say the same and have the same unit for an author.
+    content = said.content if role == USER else said.content + role.encode()
     event = FeedbackEvent(
-        id=feedback_id(said.inference, said.author, said.content),
+        id=feedback_id(said.inference, said.author, content),
         inference=said.inference,
         tenant=tenant,
         channel=channel,
         at_ms=parts.clock(),
         author=said.author,
+        role=role,
         thumb=said.thumb,
         score=said.score,
         comment=said.comment,
@@ -185,7 +192,17 @@ def _tenant_of(parts: Parts, inference: InferenceId) -> str:
     raise NotFound("The tenant of this inference is not known here.", param="inference_id")
 
 
-async def _seen(parts: Parts, feedback: str, asker: Key | str) -> tuple[Feedback, dict[str, Any]]:
+class _Owner(msgspec.Struct, frozen=True):
+    """Whose a feedback is, and on which answer."""
+
+    tenant: str
+    inference: str
+
+
+_owner = msgspec.json.Decoder(_Owner)
+
+
+async def _seen(parts: Parts, feedback: str, asker: Key | str) -> tuple[_Owner, dict[str, Any]]:
     """The feedback as the store has it; waits a moment for the consumer. Raises NotFound, Unavailable.
 
     What was acknowledged before counts, so that an author's second word is seen to have superseded the first. What a
@@ -209,11 +226,25 @@ async def _seen(parts: Parts, feedback: str, asker: Key | str) -> tuple[Feedback
 
 def _look(
     parts: Parts, feedback: str, ends: Mapping[str, Mapping[int, int]]
-) -> tuple[Feedback | None, dict[str, Any] | None, bool]:
+) -> tuple[_Owner | None, dict[str, Any] | None, bool]:
     with parts.store.read() as tx:
         wanted = {events.FEEDBACK: ends.get(events.FEEDBACK, {})}
         caught_up = data_rows.caught_up(tx, wanted)
-        return data_rows.feedback_row(tx, feedback), data_rows.feedback_view(tx, feedback), caught_up
+        row = data_rows.feedback_row(tx, feedback)
+        if row is not None:
+            return _Owner(row.tenant, row.inference), data_rows.feedback_view(tx, feedback), caught_up
+        letter = dead_letter_rows.of_feedback(tx, feedback)
+        return (None, None, caught_up) if letter is None else (*_buried(letter), caught_up)
+
+
+def _buried(letter: DeadLetter) -> tuple[_Owner | None, dict[str, Any] | None]:
+    """What can be said of a feedback that could not be ingested, where it can be read whose it is."""
+    try:
+        owner = _owner.decode(letter.record.value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None, None
+    waits: dict[str, Any] = {"state": WAITING, "reason": DEAD_LETTER, "dataset": None, "runs": [], "releases": []}
+    return owner, {"id": letter.event, "inference_id": owner.inference, **waits}
 
 
 def _model(name: str, created_ms: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from serving.limits import InFlight
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.events import InferenceEvent
 from thumbwheel.records import ROLLOUT_STATES, RUN_STATES
-from thumbwheel.store import data_rows, release_rows
+from thumbwheel.store import data_rows, dead_letter_rows, release_rows
 from thumbwheel.store.connection import Store
 
 BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0)
@@ -158,5 +158,5 @@ def _thumbs(tx: Connection) -> Metric:
 
 def _dead_letters(tx: Connection) -> Metric:
     family = GaugeMetricFamily("thumbwheel_dead_letters", "Records that could not be handled")
-    family.add_metric((), data_rows.dead_letter_count(tx))
+    family.add_metric((), dead_letter_rows.count(tx))
     return family

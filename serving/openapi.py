@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from serving.fields import CHAT, COMPLETIONS, KEPT, MAX_NAME_CHARS, Check
 from serving.saying import MAX_METRICS, MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT
 from thumbwheel.ledger import USED
-from thumbwheel.policies import CHOICES, MAX_SCORERS, MAX_STAGES
+from thumbwheel.policies import CHOICES, MAX_SCORERS, MAX_STAGES, MAX_TERM_CHARS, MAX_TERMS
 from thumbwheel.records import ROLLOUT_STATES, RUN_STATES, Policies, Stage
 from thumbwheel.scorers import KINDS
 from thumbwheel.why import EXPLAINED
@@ -68,6 +68,7 @@ def policies_body() -> dict[str, Any]:
         "description": "`regex` is searched by Python's `re` in the answer as it came: write ^ and $ for a full match. "
         "`label` compares its one group with the correction's, `exact` and `chrf` the whole texts.",
     }
+    told["clean"] |= _CLEAN
     told["stages"] |= {"maxItems": MAX_STAGES, "minItems": 1, "items": _STAGE}
     return json_body(told, [])
 
@@ -78,6 +79,23 @@ def _scorer(kind: str, needed: tuple[str, ...]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": ["kind", *needed], "additionalProperties": False}
 
 
+_TERMS = {
+    "type": "array",
+    "maxItems": MAX_TERMS,
+    "items": {"type": "string", "minLength": 1, "maxLength": MAX_TERM_CHARS},
+}
+_CHARS = {"type": ["integer", "null"], "minimum": 1}
+_CLEAN = {
+    "type": "object",
+    "properties": {
+        "blocked_terms": {**_TERMS, "description": "a correction that holds one is refused"},
+        "allow": {**_TERMS, "description": "strings of the house, such as its hotline, that are never redacted"},
+        "min_chars": {**_CHARS, "description": "of a correction"},
+        "max_chars": {**_CHARS, "description": "of a correction"},
+    },
+    "additionalProperties": False,
+    "description": "what the channel adds to the built-in cleaning of corrections; a key left out has its default",
+}
 _STAGE = {
     "type": "object",
     "properties": {

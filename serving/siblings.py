@@ -16,8 +16,10 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+
+from thumbwheel.home import short_path
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class Siblings:
         """Begin to answer. Where the folder takes no socket (a full disk) this is logged, and siblings go without."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with _short(self._folder) as folder:
+            with short_path(self._folder) as folder:
                 listener.bind(f"{folder}/.{self._name}")
             listener.listen()
             # Only now under the name that siblings look for: one that refuses them is taken for dead and removed.
@@ -57,7 +59,7 @@ class Siblings:
     def texts(self) -> list[bytes]:
         """What every other living worker tells; blocks. One that does not answer in time is logged and left out."""
         try:
-            with _short(self._folder) as folder:
+            with short_path(self._folder) as folder:
                 names = [name for name in os.listdir(folder) if name.endswith(SUFFIX) and not name.startswith(".")]
                 told = [_ask(Path(folder) / name, self._ask_s) for name in sorted(names) if name != self._name]
         except OSError as error:
@@ -87,13 +89,3 @@ def _ask(path: Path, ask_s: float) -> bytes | None:
         log.warning("worker %s does not tell its figures: %s", path.stem, error)
         return None
     return b"".join(parts)
-
-
-@contextlib.contextmanager
-def _short(folder: Path) -> Iterator[str]:
-    """Another path to `folder`, short enough for a socket's name, while the block runs."""
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)

@@ -125,5 +125,5 @@ class Watch:
             self._beaten = (seen, now_ms)
 
     def _write_beat(self, seen: int, now_ms: int) -> None:
-        with self._store.write() as tx:
+        with self._store.write(alone=False) as tx:
             fleet_rows.beat(tx, self._worker, seen, now_ms)

@@ -12,7 +12,7 @@ from thumbwheel.eventlog import EventLog
 from thumbwheel.events import FeedbackEvent
 from thumbwheel.ledger import INFERENCE_NOT_SEEN
 from thumbwheel.records import Channel, Release, Rollout, Run
-from thumbwheel.store import data_rows, release_rows
+from thumbwheel.store import data_rows, dead_letter_rows, release_rows
 
 READ = 1_000
 
@@ -93,7 +93,10 @@ def _pending(tx: Connection, log: EventLog, channel: str) -> int:
         while at < end and (records := log.read(events.FEEDBACK, partition, at, READ)):
             at = records[-1].offset
             found.update(_ids(records, channel))
-    return sum(1 for id_ in found if data_rows.feedback_row(tx, id_) is None)
+    # One that is being redriven is in the log again, and counted as a dead letter for a moment yet.
+    return sum(
+        data_rows.feedback_row(tx, id_) is None and dead_letter_rows.of_feedback(tx, id_) is None for id_ in found
+    )
 
 
 def _ids(records: list[Any], channel: str) -> list[str]:

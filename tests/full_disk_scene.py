@@ -19,6 +19,7 @@ from typing import Any
 
 from serving.feedback_log import FeedbackLog
 from serving.inference_log import InferenceLog
+from tests.stores import store_in
 from thumbwheel import rollouts
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.clock import system_clock
@@ -28,8 +29,8 @@ from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import FeedbackEvent, InferenceEvent
 from thumbwheel.home import Home, prepare
 from thumbwheel.records import Policies
-from thumbwheel.store import data_rows
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store import data_rows, dead_letter_rows
+from thumbwheel.store.connection import Store
 
 DISK_BYTES = 8 << 20
 PATIENCE_S = 60.0
@@ -92,7 +93,7 @@ async def play(folder: Path) -> dict[str, Any]:
     source = folder / "source"
     source.mkdir()
     (source / "rows.jsonl").write_bytes(b"{}\n" * 10_000)
-    store = open_store(home.store)
+    store = store_in(home.root)
     with store.write() as tx:
         rollouts.create_channel(tx, "support", Policies(), "base", "main", 1, "test")
     feedbacks = FeedbackLog(lambda: SqliteEventLog(home.events))
@@ -141,7 +142,7 @@ async def play(folder: Path) -> dict[str, Any]:
     feedbacks.close()
     seen["ledger"] = ledger(store)
     with store.read() as tx:
-        seen["dead letters"] = data_rows.dead_letter_count(tx)
+        seen["dead letters"] = dead_letter_rows.count(tx)
     store.close()
     return seen
 

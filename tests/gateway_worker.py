@@ -13,6 +13,7 @@ import httpx
 
 from serving.app import Gateway, application_api
 from serving.upstream import Target
+from tests.stores import store_in
 from thumbwheel.clock import system_clock
 from thumbwheel.events import InferenceEvent
 from thumbwheel.home import prepare
@@ -21,7 +22,6 @@ from thumbwheel.records import Engine, Policies, Release, Variant
 from thumbwheel.rollouts import create_channel
 from thumbwheel.settings import Settings
 from thumbwheel.store import fleet_rows, release_rows
-from thumbwheel.store.connection import open_store
 
 CHANNEL = "support"
 ENGINE = Engine("e", "main", "upstream", "http://127.0.0.1:9", "base", "i", "ready")
@@ -144,7 +144,7 @@ async def worker(root: Path, **settings: Any) -> AsyncIterator[Worker]:
     """One worker on the data directory `root`; several may be on the same one."""
     home = prepare(root)
     keys = {kind: mint(kind) for kind in ("app", "admin")}
-    store, now_ms = open_store(home.store), system_clock()
+    store, now_ms = store_in(home.root), system_clock()
     with store.write() as tx:
         for kind, text in keys.items():
             fleet_rows.insert_key(tx, as_record(text, kind, "default", frozenset(), now_ms), now_ms)

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from thumbwheel import rollouts
 from thumbwheel.events import FeedbackEvent, InferenceEvent
 from thumbwheel.records import Policies, Release, Run
-from thumbwheel.store import data_rows, dataset_rows, release_rows
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store import dataset_rows, ingestion, release_rows
+from thumbwheel.store.connection import Store
 from thumbwheel.store.dataset_rows import ExampleRow
 
 DATASET, ADAPTER, REPORT = "d" * 64, "a" * 64, "e" * 64
-
-
-@contextmanager
-def whole_way(folder: Path) -> Iterator[Store]:
-    """A store in `folder` with the rows, open for as long as the block lasts."""
-    store = open_store(folder / "store.db")
-    write_whole_way(store)
-    yield store
-    store.close()
 
 
 def write_whole_way(store: Store) -> None:
@@ -43,7 +31,7 @@ def write_whole_way(store: Store) -> None:
             FeedbackEvent("fb-3", "inf-2", "shop", "support", 3_002, score=0.5),
             FeedbackEvent("fb-4", "inf-9", "shop", "support", 3_003, comment="?"),
         ]
-        data_rows.ingest(tx, inferences, list(enumerate(said, 1)))
+        ingestion.ingest(tx, inferences, list(enumerate(said, 1)))
         run = Run("run-1", "support", "training", {}, DATASET, None, None, (), {"step": "x"}, "ann", 1, 4_000, 4_000, 1)
         release_rows.insert_run(tx, run)
         card = {

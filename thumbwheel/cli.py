@@ -29,11 +29,15 @@ TO_USE: Mapping[str, str] = {
     "rollback": "end the channel's rollout, or make its last stable release stable again",
     "why": "explain a feedback, run, release or rollout in plain words",
     "lineage": "show what an id came from and what came of it",
+    "archive": "move inferences past the feedback window out of the store, as the controller does by itself",
+    "migrate": "bring the store to this version's schema, as `up` does by itself",
+    "dead-letters": "list, show or redrive records that the consumer could not handle",
 }
 PROCESSES: Mapping[str, str] = {
     "gateway": "one gateway worker",
     "engine": "one vLLM engine",
     "consumer": "ingest inference and feedback events into the store",
+    "relay": "speak with Kafka for the gateways of this machine",
     "controller": "move runs and rollouts, start jobs",
     "curate": "freeze the dataset of a run",
     "train": "train and publish the adapter of a run",
@@ -94,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _overview(verbs: dict[str, EntryPoint]) -> str:
     used, started = (
-        "".join(f"\n  {name:<12}{words[name]}" for name in words if name in verbs) for words in (TO_USE, PROCESSES)
+        "".join(f"\n  {name:<14}{words[name]}" for name in words if name in verbs) for words in (TO_USE, PROCESSES)
     )
     return (
         f"usage: thumbwheel VERB [--home DIR] ...\n{used}\n\nprocesses, which `up` starts:{started}"

@@ -27,11 +27,11 @@ from thumbwheel import admin_client, reports
 from thumbwheel import lineage as trail
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import add_json, parser, settings_from
-from thumbwheel.errors import InvalidRequest, NotRunning
+from thumbwheel.errors import InvalidRequest
 from thumbwheel.home import Home
 from thumbwheel.printable import printable, printable_lines
 from thumbwheel.store import release_rows
-from thumbwheel.store.connection import open_store
+from thumbwheel.store.connection import existing_store
 from thumbwheel.why import explain
 
 
@@ -65,7 +65,7 @@ def run(argv: list[str]) -> int:
 
 def _report(arguments: argparse.Namespace, home: Home) -> int:
     """Markdown, or JSON. Reads the store itself, so it answers while the service is down too."""
-    with _reading(home) as tx:
+    with _reading(arguments) as tx:
         found = release_rows.get_run(tx, arguments.what)
     artifacts = ArtifactStore(home.artifacts)
     if arguments.json:
@@ -107,8 +107,8 @@ def lineage(argv: list[str]) -> int:
         "what", type=_id, help="any id: feedback, inference, example, dataset, run, release, rollout, channel"
     )
     add_json(options)
-    arguments, home = _parse(options, argv)
-    with _reading(home) as tx:
+    arguments, _ = _parse(options, argv)
+    with _reading(arguments) as tx:
         found = trail.lineage(tx, arguments.what)
     return _show(found, arguments)
 
@@ -118,8 +118,8 @@ def why(argv: list[str]) -> int:
     options = parser("why")
     options.add_argument("what", type=_id, help="the id of a feedback, a run, a release or a rollout")
     add_json(options)
-    arguments, home = _parse(options, argv)
-    with _reading(home) as tx:
+    arguments, _ = _parse(options, argv)
+    with _reading(arguments) as tx:
         sentences = explain(tx, arguments.what)
     if arguments.json:
         return _show(sentences, arguments)
@@ -147,10 +147,9 @@ def _id(text: str) -> str:
 
 
 @contextmanager
-def _reading(home: Home) -> Iterator[Connection]:
-    if not home.store.exists():
-        raise NotRunning(f"nothing is here yet: {home.root} has no store. `thumbwheel up` makes it.")
-    with closing(open_store(home.store)) as store, store.read() as tx:
+def _reading(arguments: argparse.Namespace) -> Iterator[Connection]:
+    settings = settings_from(arguments)
+    with closing(existing_store(settings, Home(settings.home))) as store, store.read() as tx:
         yield tx
 
 

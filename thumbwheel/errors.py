@@ -25,6 +25,7 @@
     │   └── AdapterRefused       an adapter that must not be served; carries a reason code
     ├── StoreError
     │   ├── StoreUnavailable     locked for too long, disk full, away
+    │   ├── StoreRefused         the database says that a statement is wrong: a bug, and no outage
     │   └── LostRace             a compare-and-set found another state than expected
     ├── JobError                 a run's step cannot go on; carries what to do
     ├── NotRunning               no service answers from this data directory
@@ -208,6 +209,10 @@ class StoreError(ThumbwheelError):
 
 class StoreUnavailable(StoreError):
     """Store, event log or artifact store: locked for too long, disk full, or away. Later it may go."""
+
+
+class StoreRefused(StoreError):
+    """The database refuses a statement as wrong (a constraint, a type). Trying again does not help."""
 
 
 class LostRace(StoreError):

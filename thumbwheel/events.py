@@ -6,10 +6,21 @@ record, which keeps its bytes and goes to the dead letters with its reason.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
-INFERENCE, FEEDBACK = "inference", "feedback"
-TOPICS = (INFERENCE, FEEDBACK)
+INFERENCE, FEEDBACK, CURATION, RELEASE = "inference", "feedback", "curation", "release"
+TOPICS = (INFERENCE, FEEDBACK, CURATION)
+"""What the consumer reads into the store, and what positions are kept of."""
+DEAD_LETTER = "dead-letter"
+TOLD = (RELEASE, DEAD_LETTER)
+"""What others may want to know: what becomes of releases, and what could not be handled. Nothing here reads it."""
+
+
+def dead_letter_topic(channel: str | None, apart: Collection[str]) -> str:
+    """Where a dead letter goes: the channels in `apart` have a topic of their own."""
+    return f"{DEAD_LETTER}.{channel}" if channel is not None and channel in apart else DEAD_LETTER
 
 
 class InferenceEvent(msgspec.Struct, frozen=True, tag_field="type", tag="inference.v1", omit_defaults=True):
@@ -57,13 +68,44 @@ class FeedbackEvent(msgspec.Struct, frozen=True, tag_field="type", tag="feedback
     metrics: dict[str, bool | float] = {}
 
 
+class ReleaseEvent(msgspec.Struct, frozen=True, tag_field="type", tag="release.v1", omit_defaults=True):
+    """What a release is now that something of it has changed."""
+
+    id: str  # the release's and its row's version: a change that is told twice has it twice
+    release: str
+    channel: str
+    state: str  # draft, candidate, stable, retired, rejected
+    at_ms: int  # when it was told
+    base: str
+    adapter: str | None = None  # an artifact's sha256; without one the base alone
+    run: str | None = None
+    parent: str | None = None  # the release that it was judged beside
+    report: str | None = None
+    reason: str | None = None
+
+
+class DeadLetterEvent(msgspec.Struct, frozen=True, tag_field="type", tag="dead-letter.v1", omit_defaults=True):
+    """A record that the consumer could not handle: where it lay, its bytes in base64, and why."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+    reason: str
+    at_ms: int
+    channel: str | None = None  # as far as it can be known
+    event: str | None = None  # the event's id, as far as it can be read
+
+
 Event = InferenceEvent | FeedbackEvent
+"""What the consumer reads."""
 
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
 
 
-def encode(event: Event) -> bytes:
+def encode(event: Event | ReleaseEvent | DeadLetterEvent) -> bytes:
     """The event as JSON."""
     return _encoder.encode(event)
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,11 @@ class Home:
         return self.root / "workers"
 
     @property
+    def relay(self) -> Path:
+        """The socket of the process that speaks with Kafka for the gateways."""
+        return self.root / "relay"
+
+    @property
     def keys(self) -> Path:
         """app.key, admin.key and the sealing secret."""
         return self.root / "keys"
@@ -91,9 +97,9 @@ class Home:
 def prepare(root: Path) -> Home:
     """Make the data directory (0700) with its folders and its sealing secret. Idempotent. Raises SettingsError."""
     home = Home(root)
-    folders = (home.root, home.spool, home.artifacts, home.engines, home.runs, home.logs, home.workers, home.keys)
+    folders = (home.root, home.spool, home.artifacts, home.engines, home.runs, home.logs, home.workers)
     try:
-        for folder in folders:
+        for folder in (*folders, home.relay, home.keys):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
     except OSError as error:
@@ -106,6 +112,16 @@ def prepare(root: Path) -> Home:
         with contextlib.suppress(OSError):  # a full disk must not keep a process from starting
             write_private(home.emergency_room, "\0" * ROOM_BYTES)
     return home
+
+
+@contextlib.contextmanager
+def short_path(folder: Path) -> Iterator[str]:
+    """Another path to `folder`, short enough for a socket's name, while the block runs. Raises OSError. Linux only."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def supervisor_pid(home: Home) -> int | None:

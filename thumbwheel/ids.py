@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from thumbwheel.errors import NotFound, Unauthenticated
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-ULID_CHARS, TAG_CHARS, SEAL_CHARS = 26, 6, 10
+ULID_CHARS, TIME_CHARS, TAG_CHARS, SEAL_CHARS = 26, 10, 6, 10
+DAY_MS = 86_400_000
 BODY_CHARS = ULID_CHARS + 2 * TAG_CHARS + SEAL_CHARS
 KINDS = ("chatcmpl", "cmpl")
 EXPIRY_CHARS, BINDING_CHARS = 10, 26
 TOKEN_CHARS = len("fbt-") + EXPIRY_CHARS + BINDING_CHARS + SEAL_CHARS
+_MINTED = re.compile(rf"({'|'.join(KINDS)})-(?P<time>[{ALPHABET}]{{{TIME_CHARS}}})")
+_TO_DIGITS = str.maketrans(ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # as Python reads a number in base 32
 _ENGINE_NAME = re.compile(r"adapter-(?P<sha>[0-9a-f]{64})")
 
 
@@ -68,6 +71,12 @@ def adapter_sha(name: str) -> str | None:
     """The artifact that an engine name stands for, or None where the name is anything but `adapter-<64 hex>`."""
     found = _ENGINE_NAME.fullmatch(name)
     return found["sha"] if found else None
+
+
+def channel_tag_in(inference: str) -> str | None:
+    """The channel's tag in a text of an inference id's form; its seal is not looked at."""
+    kind, _, body = inference.partition("-")
+    return body[ULID_CHARS : ULID_CHARS + TAG_CHARS] if kind in KINDS and len(body) == BODY_CHARS else None
 
 
 def channel_tag(channel: str) -> str:
@@ -121,6 +130,18 @@ def read_inference_id(text: str, secret: bytes) -> InferenceId:
         tenant_tag=body[ULID_CHARS + TAG_CHARS : ULID_CHARS + 2 * TAG_CHARS],
         logged=logged,
     )
+
+
+def day_of(inference: str) -> int:
+    """The day (UTC, counted from 1970) of an inference's id; 0 for a text that we did not mint. Checks no seal."""
+    found = _MINTED.match(inference)
+    return 0 if found is None else int(found["time"].translate(_TO_DIGITS), 32) // DAY_MS
+
+
+def day_bounds(kind: str, day: int) -> tuple[str, str]:
+    """Texts between which (the first included) lie all ids of this `kind`, one of KINDS, that were minted on `day`."""
+    low, high = (f"{kind}-{base32(at * DAY_MS, TIME_CHARS)}" for at in (day, day + 1))
+    return low, high
 
 
 def feedback_id(inference: str, author: str | None, content: bytes) -> str:

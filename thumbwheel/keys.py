@@ -1,6 +1,6 @@
 """Keys: made at random, shown once, kept as SHA-256 hashes (they hold 256 bits, so a slow hash would add nothing).
 
-thumbwheel keys create --tenant NAME [--right author] [--admin]
+thumbwheel keys create --tenant NAME [--right author|expert|teacher] [--admin]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from thumbwheel.store.connection import open_store
 
 KEY_PREFIX = {"app": "tw-app-", "admin": "tw-admin-"}
 MAX_TENANT = 128
-RIGHTS = ("author", "pin", "extensions")
+RIGHTS = ("author", "expert", "teacher", "pin", "extensions")
 
 
 def mint(kind: str) -> str:
@@ -55,11 +55,12 @@ def run(argv: list[str]) -> int:
     options.add_argument("--admin", action="store_true", help="a key of the admin API instead of an application's")
     add_json(options)
     arguments = options.parse_args(argv)
-    home = prepare(settings_from(arguments).home)
+    settings = settings_from(arguments)
+    home = prepare(settings.home)
     kind = "admin" if arguments.admin else "app"
     text = mint(kind)
     key = as_record(text, kind, arguments.tenant, frozenset(arguments.right), system_clock())
-    store = open_store(home.store)
+    store = open_store(settings, home)
     with store.write() as tx:
         fleet_rows.insert_key(tx, key, system_clock())
         fleet_rows.record(tx, system_clock(), "command line", "create_key", key.id, None, {"tenant": key.tenant})

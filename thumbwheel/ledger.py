@@ -5,7 +5,8 @@ Every acknowledged feedback is, at any time, exactly one of three:
     used      in at least one frozen dataset; it stays so
     refused   with a reason: superseded, training_not_permitted, no_text, foreign, inference_unknown, or what curation
               found
-    waiting   with a reason: inference_not_seen, no_correction, no_run_yet
+    waiting   with a reason: inference_not_seen, no_correction, no_run_yet, dead_letter, or what curation found that
+              another author or a reviewer may yet settle
 
 `settle` sees all feedback on one inference at once and does not depend on the order of arrival. It knows nothing of the
 texts; what curation refuses is in feedback/curate.py.
@@ -26,6 +27,8 @@ WAITING, USED, REFUSED = "waiting", "used", "refused"
 INFERENCE_NOT_SEEN = "inference_not_seen"
 NO_CORRECTION = "no_correction"
 NO_RUN_YET = "no_run_yet"
+DEAD_LETTER = "dead_letter"
+"""Of no row: a record that the consumer could not handle waits to be redriven (store/dead_letter_rows.py)."""
 
 SUPERSEDED = "superseded"
 TRAINING_NOT_PERMITTED = "training_not_permitted"
@@ -43,10 +46,23 @@ TOO_SHORT = "too_short"
 TOO_LONG = "too_long"
 DEGENERATE = "degenerate"
 SELF_IDENTICAL = "self_identical"
+MOJIBAKE = "mojibake"
+BLOCKED_TERM = "blocked_term"
+UNFINISHED = "unfinished"
+SECRET_IN_TARGET = "secret_in_target"
+PERSONAL_DATA_IN_TARGET = "personal_data_in_target"
 DUPLICATE = "duplicate"
-CONTRADICTION = "contradiction"
+NEAR_DUPLICATE = "near_duplicate"
 AUTHOR_CAP = "author_cap"
 SPLIT_CONFLICT = "split_conflict"
+
+CONTRADICTION = "contradiction"
+SPEAKS_TO_MODEL = "speaks_to_model"
+QUARANTINED = "quarantined"
+NEEDS_REVIEW = "needs_review"
+SECOND_SOURCE = "second_source"
+CURATION_WAITS = frozenset({CONTRADICTION, SPEAKS_TO_MODEL, QUARANTINED, NEEDS_REVIEW, SECOND_SOURCE})
+"""What curation lets wait; it stands until the next freeze. All but the last wait for a reviewer."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,9 @@ class Standing:
 
 def settle(seen: Seen | None, entries: Sequence[Entry]) -> dict[str, Standing]:
     """Where each of `entries`, which are all the feedback on one inference, stands now; by id."""
+    if len(entries) == 1:  # nearly always, and ingestion asks once a feedback
+        (only,) = entries
+        return {only.id: _standing(seen, only, only.author or (seen.unit if seen else None), True)}
     authors = {entry.id: entry.author or (seen.unit if seen else None) for entry in entries}
     latest: dict[str | None, Entry] = {}
     for entry in sorted(entries, key=lambda entry: (entry.at_ms, entry.seq, entry.id)):
@@ -111,4 +130,6 @@ def _standing(seen: Seen | None, entry: Entry, author: str | None, is_latest: bo
         return Standing(author, REFUSED, NO_TEXT)
     if entry.state == REFUSED and entry.reason not in ARRIVAL_REFUSALS:
         return Standing(author, REFUSED, entry.reason)
+    if entry.state == WAITING and entry.reason in CURATION_WAITS:
+        return Standing(author, WAITING, entry.reason)
     return Standing(author, WAITING, NO_RUN_YET if entry.corrects else NO_CORRECTION)

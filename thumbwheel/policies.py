@@ -8,19 +8,23 @@ from dataclasses import fields
 from typing import Any
 
 from thumbwheel.errors import InvalidRequest
-from thumbwheel.records import Policies, Stage
+from thumbwheel.records import Clean, Policies, Stage
 from thumbwheel.scorers import parse_scorer
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
-CHOICES = {"log": ("off", "metadata", "full"), "trust": ("single-user",), "compression": ("none",)}
+CHOICES = {
+    "log": ("off", "metadata", "full"),
+    "trust": ("single-user", "two-sources", "reviewed"),
+    "compression": ("none",),
+}
 LATER = {
-    "trust": ("two-sources", "reviewed"),
     "compression": ("merge", "quantized-base"),
 }
-LATER_KEYS = ("clean",)
 POLICIES = tuple(field.name for field in fields(Policies))
+CLEAN_KEYS = tuple(field.name for field in fields(Clean))
 STAGE_KEYS = ("weight", "min_units", "min_requests", "deadline_s")
 MAX_SCORERS, MAX_STAGES = 16, 20
+MAX_TERMS, MAX_TERM_CHARS = 1_000, 200  # of `blocked_terms` and of `allow`, each
 MOST = 1_000_000_000  # of corrections, units, requests or seconds that a policy can wait for
 
 
@@ -43,8 +47,6 @@ def parse_changes(body: object) -> dict[str, Any]:
         raise InvalidRequest("The body is a JSON object of policies; {} keeps them as they are.")
     changes: dict[str, Any] = {}
     for key, value in body.items():
-        if key in LATER_KEYS:
-            raise InvalidRequest(f"`{key}` is not available in this version.", param=key)
         if key not in POLICIES:
             known = ", ".join(sorted(POLICIES))
             raise InvalidRequest(f"`{key}` is no channel policy. Known: {known}.", param=str(key))
@@ -73,7 +75,43 @@ def _value(key: str, value: object) -> Any:
         for scorer in value:
             parse_scorer(scorer)
         return tuple(value)
-    return parse_stages(value)
+    return parse_clean(value) if key == "clean" else parse_stages(value)
+
+
+def parse_clean(value: object) -> Clean:
+    """What a channel adds to the cleaning; a key left out has its default. Raises InvalidRequest."""
+    if not isinstance(value, Mapping):
+        raise InvalidRequest('`clean` is an object such as {"blocked_terms": [], "allow": []}.', param="clean")
+    for key in value:
+        if key not in CLEAN_KEYS:
+            raise InvalidRequest(f"`{key}` is no key of `clean`. Known: {', '.join(CLEAN_KEYS)}.", param=f"clean.{key}")
+    least, most = (_chars(key, value.get(key)) for key in ("min_chars", "max_chars"))
+    if least is not None and most is not None and least > most:
+        raise InvalidRequest("`min_chars` is at most `max_chars`.", param="clean.min_chars")
+    return Clean(
+        blocked_terms=_terms("blocked_terms", value.get("blocked_terms", [])),
+        allow=_terms("allow", value.get("allow", [])),
+        min_chars=least,
+        max_chars=most,
+    )
+
+
+def _terms(key: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MAX_TERMS:
+        raise InvalidRequest(f"`{key}` is a list of at most {MAX_TERMS} strings.", param=f"clean.{key}")
+    for term in value:
+        if not isinstance(term, str) or not 1 <= len(term.strip()) <= len(term) <= MAX_TERM_CHARS:
+            raise InvalidRequest(
+                f"Each of `{key}` is a string of 1 to {MAX_TERM_CHARS} characters, not of blanks alone.",
+                param=f"clean.{key}",
+            )
+    return tuple(value)
+
+
+def _chars(key: str, value: object) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST):
+        raise InvalidRequest(f"`{key}` is a whole number of characters, 1 to {MOST}, or null.", param=f"clean.{key}")
+    return value
 
 
 def parse_stages(value: object) -> tuple[Stage, ...]:

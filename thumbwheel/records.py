@@ -32,6 +32,16 @@ DEFAULT_STAGES = tuple(Stage(weight) for weight in (5.0, 25.0, 50.0, 100.0))
 
 
 @dataclass(frozen=True)
+class Clean:
+    """What a channel adds to the cleaning of corrections. `min_chars` and `max_chars` are of a correction."""
+
+    blocked_terms: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()  # strings of the house that are never redacted
+    min_chars: int | None = None
+    max_chars: int | None = None
+
+
+@dataclass(frozen=True)
 class Policies:
     """What a channel wants, as PUT /admin/v1/channels/{name} takes it."""
 
@@ -43,6 +53,7 @@ class Policies:
     auto_rollout: bool = True
     stages: tuple[Stage, ...] = DEFAULT_STAGES
     compression: str = "none"
+    clean: Clean = Clean()
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def import_adapter(settings: Settings, home: Home, directory: Path, channel_name
     """Check and publish the adapter in `directory` as a draft of the channel. Raises AdapterRefused, NotFound."""
     if not directory.is_dir():
         raise AdapterRefused("no_directory", "there is no such directory")
-    store = open_store(home.store)
+    store = open_store(settings, home)
     try:
         known = base.settled(store)
         if known is not None and known.fingerprint == base.UPSTREAM:

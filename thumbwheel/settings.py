@@ -16,6 +16,8 @@ from typing import Any
 
 import httpx
 import yaml
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from thumbwheel.errors import SettingsError
 
@@ -24,6 +26,9 @@ DEFAULT_MODEL = ".base/smollm2-135m-instruct"
 PREFIX = "THUMBWHEEL_"
 USUAL_PORTS: Mapping[str, int] = {"api_port": 8080, "admin_port": 8081}
 HOST_OF: Mapping[str, str] = {"api_port": "host", "admin_port": "admin_host"}
+SERVER = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}", re.ASCII)
+KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
+NAME_MODEL = re.compile(r"[a-z]{2}=[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
 # As a browser sends it: lower case, and without a port that is the scheme's own it has none.
 ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?", re.ASCII)
 
@@ -37,6 +42,7 @@ class Settings:
     upstream: str | None = None  # an OpenAI-compatible server's URL: it answers instead of an engine of ours
     upstream_key: str | None = None  # sent to it as a bearer token
     upstream_model: str | None = None  # what to ask it for; by default the first that it lists
+    store_url: str | None = None  # postgresql://user@host/database; by default an SQLite file in the home
     host: str = "127.0.0.1"
     admin_host: str = "127.0.0.1"  # whatever `host` is: /metrics there asks for no key
     api_port: int | None = None  # by default 8080, or a free one
@@ -48,6 +54,12 @@ class Settings:
     feedback_window_s: int = 30 * 24 * 3600  # how long feedback on an answer is taken, and waits for its record
     engine_wait_s: float = 10.0  # how long a request waits for an engine that is starting before it gets a 503
     engine_timeout_s: float = 600.0  # the longest that an answer may take
+    kafka: str | None = None  # bootstrap servers, host:port with commas between; by default the log is a SQLite file
+    kafka_prefix: str = "thumbwheel."  # before the name of each topic
+    kafka_partitions: int = 6  # of a topic that is made: as many consumers can share the work
+    kafka_group: str = "thumbwheel"  # the consumers' group
+    kafka_instance: str | None = None  # a consumer's own name in it: back within 10 s, it gets its partitions again
+    dead_letter_channels: tuple[str, ...] = ()  # whose dead letters go to topics of their own, dead-letter.<channel>
     log_queue: int = 10_000  # inferences held in memory before they are dropped, and counted
     spool_bytes: int = 256 * 1024 * 1024  # inferences held on disk, per worker, while the log is away
     engine_program: str = "serving.engine"  # the module that is an engine; tests start the recorded one
@@ -60,6 +72,7 @@ class Settings:
     recipe_config: str | None = None  # by default the YAML beside the recipe
     gate_config: str | None = None  # by default retrain/gate.yaml
     general_prompts: str | None = None  # by default retrain/prompts/general.jsonl
+    name_models: tuple[str, ...] = ()  # en=en_core_web_sm: what finds names to redact, of the extra `names`
     job_attempts: int = 3  # how often a run's step is started before the run fails
     controller_poll_ms: int = 500
     consumer_poll_ms: int = 50
@@ -163,6 +176,7 @@ def _check(settings: Settings) -> list[tuple[str, str, str]]:
         "feedback_window_s": 1,
         "engine_wait_s": 0,
         "engine_timeout_s": 1,
+        "kafka_partitions": 1,
         "log_queue": 1,
         "spool_bytes": 0,
         "engine_max_model_len": 64,
@@ -179,16 +193,51 @@ def _check(settings: Settings) -> list[tuple[str, str, str]]:
         value = getattr(settings, key)
         if value < least:
             problems.append((key, f"holds {value}", f"at least {least:g} is right"))
+    problems += _check_kafka(settings)
+    for one in settings.name_models:
+        if not NAME_MODEL.fullmatch(one):
+            problems.append(("name_models", f"holds {one!r}", "a language and its model, en=en_core_web_sm, is right"))
     for origin in settings.cors_origins:
         if not ORIGIN.fullmatch(origin):
             right = "scheme and host are right, such as https://shop.example, without a path"
             problems.append(("cors_origins", f"holds {origin!r}", right))
     if settings.upstream is not None and not _is_upstream(settings.upstream):
         problems.append(("upstream", f"holds {settings.upstream!r}", "a URL such as http://127.0.0.1:8000 is right"))
+    if settings.store_url is not None and not _is_store(settings.store_url):
+        # Its text may hold a password.
+        problems.append(("store_url", "names no store", "postgresql://user@host:5432/database is right"))
     secret = settings.upstream_key  # whose text belongs in no message
     if secret is not None and not (secret.isascii() and secret.isprintable()):
         problems.append(("upstream_key", "holds a character that no header takes", "printable ASCII is right"))
     return problems
+
+
+def _is_store(text: str) -> bool:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # a ValueError of a port that is no number
+        return False
+    return url.drivername in ("postgresql", "postgres", "postgresql+psycopg") and bool(url.database)
+
+
+def _check_kafka(settings: Settings) -> list[tuple[str, str, str]]:
+    problems = []
+    if settings.kafka is not None and not all(SERVER.fullmatch(server) for server in kafka_servers(settings.kafka)):
+        right = "host:port of one or more brokers is right, with commas between, such as 127.0.0.1:9092"
+        problems.append(("kafka", f"holds {settings.kafka!r}", right))
+    named = [(key, getattr(settings, key)) for key in ("kafka_prefix", "kafka_group", "kafka_instance")]
+    named += [("dead_letter_channels", channel) for channel in settings.dead_letter_channels]
+    for key, value in named:
+        if value is not None and not KAFKA_NAME.fullmatch(value):
+            problems.append(
+                (key, f"holds {value!r}", "letters, digits, dots, dashes and underlines are right, 200 at most")
+            )
+    return problems
+
+
+def kafka_servers(text: str) -> tuple[str, ...]:
+    """The brokers that the setting `kafka` names."""
+    return tuple(server.strip() for server in text.split(","))
 
 
 def _is_upstream(text: str) -> bool:

@@ -21,7 +21,7 @@ from thumbwheel.home import Home
 from thumbwheel.printable import printable_lines
 from thumbwheel.records import ROLLOUT_ACTIVE, RUN_BUSY, Channel
 from thumbwheel.store import data_rows, fleet_rows, release_rows
-from thumbwheel.store.connection import open_store
+from thumbwheel.store.connection import existing_store
 
 SHOWN_RUNS = 3
 
@@ -127,11 +127,13 @@ def run(argv: list[str]) -> int:
     options = parser("status")
     add_json(options)
     arguments = options.parse_args(argv)
-    home = Home(settings_from(arguments).home)
-    if not home.store.exists():
-        print(f"nothing is here yet: {home.root} has no store. `thumbwheel up` makes it.")
+    settings = settings_from(arguments)
+    home = Home(settings.home)
+    try:
+        store = existing_store(settings, home)
+    except NotRunning as nothing:
+        print(nothing)
         return 1
-    store = open_store(home.store)
     with store.read() as tx:
         found = collect(tx, home, system_clock())
     store.close()

@@ -14,7 +14,7 @@ from thumbwheel import ledger
 from thumbwheel.errors import NotFound
 from thumbwheel.lineage import find, results
 from thumbwheel.records import Rollout, Run
-from thumbwheel.store import data_rows, dataset_rows, release_rows
+from thumbwheel.store import data_rows, dataset_rows, dead_letter_rows, release_rows
 
 SHOWN = 12  # characters of a sum that a sentence shows
 
@@ -24,7 +24,9 @@ EXPLAINED: Mapping[str, str] = {
     "taken up again should the answer still arrive",
     ledger.NO_CORRECTION: "it has no correction, and what the right answer is is not guessed",
     ledger.NO_RUN_YET: "no run has used it yet",
-    ledger.SUPERSEDED: "its author said something else later, and the latest counts",
+    ledger.DEAD_LETTER: "its record could not be handled and lies among the dead letters until it is redriven",
+    ledger.SUPERSEDED: "its author said something else later, and the latest counts; or an expert said something "
+    "else of the same conversation",
     ledger.TRAINING_NOT_PERMITTED: "the channel, or the request itself, did not permit training on the answer",
     ledger.NO_TEXT: "the answer was logged without its text",
     ledger.FOREIGN: "the answer belongs to another tenant or channel",
@@ -36,8 +38,22 @@ EXPLAINED: Mapping[str, str] = {
     ledger.TOO_LONG: "the correction, or its conversation, is too long",
     ledger.DEGENERATE: "the correction says nothing: no letter or digit, or a loop",
     ledger.SELF_IDENTICAL: "the correction is the model's own answer",
+    ledger.MOJIBAKE: "the correction, or its conversation, was read in a wrong encoding somewhere on its way",
+    ledger.BLOCKED_TERM: "the correction holds a term that answers may not hold",
+    ledger.UNFINISHED: "the correction breaks off",
+    ledger.SECRET_IN_TARGET: "the correction holds a key, a token or a password that the conversation does not",
+    ledger.PERSONAL_DATA_IN_TARGET: "the correction holds personal data that the conversation does not; contact data "
+    "of the house belong into the channel's `clean.allow`",
     ledger.DUPLICATE: "the same correction of the same conversation is there already",
-    ledger.CONTRADICTION: "different authors want different answers in the same conversation, so none is taken",
+    ledger.NEAR_DUPLICATE: "nearly the same correction of nearly the same conversation is there already",
+    ledger.CONTRADICTION: "different authors want different answers in the same conversation, so none is taken until "
+    "an expert or a reviewer settles it",
+    ledger.SPEAKS_TO_MODEL: "the correction tells the model how to answer from now on, rather than the user who asked; "
+    "a reviewer has to look at it",
+    ledger.QUARANTINED: "it is one of a flood of alike corrections; a reviewer has to look at them",
+    ledger.NEEDS_REVIEW: "the channel takes what has been reviewed; an expert's word counts as that",
+    ledger.SECOND_SOURCE: "the channel takes what two persons have said, and nobody else has said the same of the same "
+    "or nearly the same question yet",
     ledger.AUTHOR_CAP: "its author has as many rows as one author may have in a dataset",
     ledger.SPLIT_CONFLICT: "its conversation passes through a question that belongs to another split",
 }
@@ -50,6 +66,13 @@ SPLITS = {
 
 def explain(tx: Connection, thing: str) -> list[str]:
     """Sentences that explain a feedback, a run, a release, a rollout or anything else with an id. Raises NotFound."""
+    letter = dead_letter_rows.of_feedback(tx, thing)
+    if letter is not None:
+        return [
+            f"{thing} is a feedback in channel {letter.channel or 'that cannot be read'}; it is waiting (dead_letter): "
+            f"{EXPLAINED[ledger.DEAD_LETTER]}.",
+            f"It is {letter.name}; `thumbwheel dead-letters show {letter.name}` says why.",
+        ]
     kind, _ = find(tx, thing)
     if kind == "feedback":
         return _why_feedback(tx, thing)

@@ -20,6 +20,7 @@ import httpx
 
 from tests.recorded_engine import running
 from tests.recorded_model import BEHAVIOUR
+from tests.stores import store_in
 from thumbwheel import events
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.clock import system_clock
@@ -30,8 +31,8 @@ from thumbwheel.ids import new_id
 from thumbwheel.keys import as_record, mint
 from thumbwheel.records import Channel, Engine, Policies, Release, Rollout, Stage
 from thumbwheel.rollouts import create_channel, enter_stage, start_rollout
-from thumbwheel.store import data_rows, fleet_rows, release_rows
-from thumbwheel.store.connection import Store, generation, open_store
+from thumbwheel.store import data_rows, fleet_rows, ingestion, release_rows
+from thumbwheel.store.connection import Store, generation
 
 POOL = "main"
 CHANNEL = "support"
@@ -140,7 +141,7 @@ class Service:
                         feedback.append((record.offset, event))
                 if records:
                     data_rows.advance(tx, topic, 0, epoch, before, records[-1].offset)
-            data_rows.ingest(tx, inferences, feedback)
+            ingestion.ingest(tx, inferences, feedback)
         log.close()
 
 
@@ -188,7 +189,7 @@ def serving(root: Path, *, workers: int = 1, engine: bool = True, **settings: An
     home = prepare(root / "home")
     model = root / "model"
     model.mkdir(exist_ok=True)
-    store = open_store(home.store)
+    store = store_in(home.root)
     engine_dir = home.engines / "one"
     socket_path = root / "e.sock"
     keys = {name: mint("admin" if name == "admin" else "app") for name in ("app", "other", "rich", "admin")}

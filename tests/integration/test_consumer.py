@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from tests.stores import store_in
 from thumbwheel import rollouts
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import FEEDBACK, INFERENCE, FeedbackEvent, InferenceEvent, encode
 from thumbwheel.home import Home, prepare
 from thumbwheel.records import Policies, Run
-from thumbwheel.store import data_rows, dataset_rows, release_rows
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store import data_rows, dataset_rows, dead_letter_rows, release_rows
+from thumbwheel.store.connection import Store
 
 PATIENCE_S = 60.0
 
@@ -31,7 +32,7 @@ class Place:
 
     def __init__(self, root: Path) -> None:
         self.home: Home = prepare(root)
-        self.store: Store = open_store(self.home.store)
+        self.store: Store = store_in(self.home.root)
         self.log = SqliteEventLog(self.home.events)
         with self.store.write() as tx:
             rollouts.create_channel(tx, "support", Policies(), "base", "main", 1, "test")
@@ -112,7 +113,7 @@ def test_killed_again_and_again_it_loses_nothing_and_counts_nothing_twice(place:
         until(place.caught_up)
     assert place.ledger() == {"acknowledged": 600, "used": 0, "refused": {}, "waiting": {"no_run_yet": 600}}
     with place.store.read() as tx:
-        assert data_rows.dead_letter_count(tx) == 24
+        assert dead_letter_rows.count(tx) == 24
 
 
 def test_it_ends_cleanly_when_told_to(place: Place) -> None:

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.integration.service import ROOT, running
+from tests.stores import store_in
 from thumbwheel.store import fleet_rows
-from thumbwheel.store.connection import open_store
 
 
 @pytest.mark.timeout(300)
@@ -35,7 +35,7 @@ def test_two_controllers_make_one_run_and_one_rollout(tmp_path):
         view = service.view("support")
         assert view["rollout"]["state"] == "promoted" and len(view["runs"]) == 1
 
-        store = open_store(service.home / "store.db")
+        store = store_in(service.home)
         with store.read() as tx:
             audited = [row["action"] for row in fleet_rows.audit_of(tx, view["rollout"]["id"])]
         store.close()

@@ -602,7 +602,7 @@ def test_channels(service: Service) -> None:
     assert service.chat(model="other").status_code == 200, "a new channel answers at once"
     kept = service.manage("PUT", "/channels/other", {"log": "metadata"})
     assert kept.status_code == 200 and kept.json()["policies"]["train_after"] == 30
-    for body, param in (({"colour": 1}, "colour"), ({"log": "loud"}, "log"), ({"clean": {}}, "clean")):
+    for body, param in (({"colour": 1}, "colour"), ({"log": "loud"}, "log"), ({"clean": {"x": 1}}, "clean.x")):
         refused = service.manage("PUT", "/channels/other", body)
         assert (refused.status_code, error_of(refused)["param"]) == (400, param)
     assert service.manage("PUT", "/channels/Bad Name", {}).status_code == 400

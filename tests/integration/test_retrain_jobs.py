@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.recorded_engine import RecordedEngine, running
+from tests.stores import store_in
 from tests.tiny_model import make_tiny_model
 from thumbwheel.adapter import base_modules
 from thumbwheel.artifacts import ArtifactStore
@@ -22,7 +23,7 @@ from thumbwheel.pools import lend_engine
 from thumbwheel.records import Engine, Policies, Release, Run
 from thumbwheel.rollouts import create_channel, enter_stage, promote
 from thumbwheel.store import fleet_rows, release_rows
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store.connection import Store
 
 COLOURS = {"plum": "blue", "lime": "green", "cherry": "red", "lemon": "yellow", "coal": "black"}
 NOW = 1_800_000_000_000
@@ -104,7 +105,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def world(tmp_path: Path, model: Path) -> Iterator[World]:
     home = prepare(tmp_path / "home")
-    store = open_store(home.store)
+    store = store_in(home.root)
     made = World(home, store, ArtifactStore(home.artifacts), model, tmp_path)
     made.settings()
     form = {"kind": "regex", "pattern": r"^Colour: \w+\.$"}

@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.service import ROOT, environment, running
 from tests.recorded_engine import running as recorded_engine
-from thumbwheel.store.connection import open_store
+from tests.stores import store_in
 
 
 def thumbwheel(*words, **env):
@@ -178,7 +178,7 @@ def test_a_deep_home_gets_a_short_socket_that_goes_at_the_end(tmp_path):
 def test_a_locked_store_stops_nothing_and_loses_nothing(tmp_path):
     with running(tmp_path) as service:
         service.channel("support")
-        store = open_store(service.home / "store.db")
+        store = store_in(service.home)
         with store.write():
             answers = [service.ask("support", f"Where is parcel {n}?", f"u{n}") for n in range(10)]
             assert all(answers)

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from deploy import analysis, runs
-from feedback import consumer, curate, splits
+from feedback import consumer, curate, ingest, splits
 from retrain import evidence, gate, gate_config, scoring
 from retrain.engine_client import Answer
 from retrain.evaluate import HeldOut, Sides
@@ -26,7 +26,7 @@ from retrain.rows import Row
 from retrain.statistics import Interval
 from serving import asking, connection, feedback_api, fields, replies, saying
 from tests.gateway_worker import Worker, worker
-from thumbwheel import errors, keys, ledger, policies, records, scorers, why
+from thumbwheel import errors, keys, ledger, policies, records, roles, scorers, why
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.settings import Settings
@@ -90,7 +90,8 @@ def test_the_ledgers_reasons_are_all_that_the_code_has() -> None:
     assert {state for state, _ in rows} == {ledger.USED, ledger.WAITING, ledger.REFUSED}
     waiting = {reason for state, reason in rows if state == ledger.WAITING}
     refused = {reason for state, reason in rows if state == ledger.REFUSED}
-    assert waiting == {ledger.INFERENCE_NOT_SEEN, ledger.NO_CORRECTION, ledger.NO_RUN_YET}
+    arrival = {ledger.INFERENCE_NOT_SEEN, ledger.NO_CORRECTION, ledger.NO_RUN_YET, ledger.DEAD_LETTER}
+    assert waiting == arrival | ledger.CURATION_WAITS
     states = {ledger.USED, ledger.WAITING, ledger.REFUSED}
     named = {
         value
@@ -224,6 +225,8 @@ def test_limits() -> None:
         saying.MAX_METRICS,
         policies.MAX_SCORERS,
         policies.MAX_STAGES,
+        policies.MAX_TERMS,
+        policies.MAX_TERM_CHARS,
     ]
 
 
@@ -246,8 +249,19 @@ def test_what_is_not_there_yet() -> None:
     told = [code for row in table("part", "now") for code in CODE.findall(row[0])]
     later = [f"{key}: {value}" for key, values in policies.LATER.items() for value in values]
     assert told[: len(later)] == later
-    assert {*policies.LATER_KEYS, *fields.LATER, asking.PIN_HEADER, "margins"} <= set(told)
-    assert {"expert", "teacher"}.isdisjoint(keys.RIGHTS) and {"expert", "teacher"} <= set(told)
+    assert {*fields.LATER, asking.PIN_HEADER, "margins"} <= set(told)
+    assert {"author", "expert", "teacher"} <= set(keys.RIGHTS)
+
+
+def test_roles_and_trust() -> None:
+    told = {row[0].strip("`"): CODE.findall(row[1]) for row in table("role", "is", "its word")}
+    assert set(told) == {roles.EXPERT, roles.USER, roles.TEACHER, roles.VERIFIER}
+    rights = {role: right for role, codes in told.items() for right in codes}
+    assert all(roles.role_of([right]) == role for role, right in rights.items())
+    assert set(rights) == {roles.EXPERT, roles.TEACHER} and set(rights.values()) <= set(keys.RIGHTS)
+    assert [row[0].strip("`") for row in table("`trust`", "a correction is learnt from")] == list(
+        policies.CHOICES["trust"]
+    )
 
 
 # commands
@@ -315,7 +329,7 @@ def ingested(gateway: Worker) -> None:
     """The consumer's part, once."""
     store, log = gateway.gateway.parts.store, SqliteEventLog(gateway.gateway.parts.home.events)
     for at in consumer.take_partitions(store, log):
-        consumer.step(store, log, at, 0)
+        ingest.step(store, log, at, 0)
     log.close()
 
 
@@ -379,8 +393,12 @@ async def test_each_route_that_is_not_there_yet(gateway: Worker) -> None:
     apart = await gateway.api.post("/v1/chat/completions", json={**body, "thumbwheel": {}})
     assert [pinned.status_code, apart.status_code] == [400, 400]
     assert (await gateway.api.get("/v1/models/support")).status_code == 404
-    for later in ({"clean": {}}, {"trust": "reviewed"}, {"stages": [{"weight": 100, "margins": {}}]}):
+    for later in ({"compression": "merge"}, {"stages": [{"weight": 100, "margins": {}}]}):
         assert (await gateway.admin.put("/admin/v1/channels/support", json=later)).status_code == 400
+
+
+def without_nulls(value: Any) -> Any:
+    return {key: part for key, part in value.items() if part is not None} if isinstance(value, dict) else value
 
 
 async def test_the_openapi_pages_say_the_same(gateway: Worker) -> None:
@@ -388,12 +406,13 @@ async def test_the_openapi_pages_say_the_same(gateway: Worker) -> None:
     put = paths["/admin/v1/channels/{name}"]["put"]["requestBody"]["content"]["application/json"]["schema"]
     assert put["properties"].keys() == asdict(records.Policies()).keys()
     for name, told in put["properties"].items():
-        default = told.get("default")  # the framework leaves null out
-        assert default == json.loads(json.dumps(asdict(records.Policies())[name]))
+        default = told.get("default")  # the framework leaves nulls out
+        assert default == without_nulls(json.loads(json.dumps(asdict(records.Policies())[name])))
     for name, choices in policies.CHOICES.items():
         assert put["properties"][name]["enum"] == list(choices)
     kinds = put["properties"]["scorers"]["items"]["oneOf"]
     assert {one["properties"]["kind"]["const"]: tuple(one["required"][1:]) for one in kinds} == scorers.KINDS
+    assert tuple(put["properties"]["clean"]["properties"]) == policies.CLEAN_KEYS
     stage = put["properties"]["stages"]["items"]["properties"]
     assert set(stage) == set(policies.STAGE_KEYS)
     assert set(records.RUN_STATES) <= set(CODE.findall(paths["/admin/v1/runs/{run}"]["get"]["description"]))

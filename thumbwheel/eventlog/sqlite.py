@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from thumbwheel.errors import StoreUnavailable
-from thumbwheel.eventlog import Record
+from thumbwheel.eventlog import Assignment, Record
 from thumbwheel.events import TOPICS
 from thumbwheel.home import make_private
 from thumbwheel.wal import use_wal
@@ -93,12 +93,24 @@ class SqliteEventLog:
 
     def ends(self) -> dict[str, dict[int, int]]:
         """See EventLog."""
+        return self._bounds("max(seq)")
+
+    def starts(self) -> dict[str, dict[int, int]]:
+        """See EventLog."""
+        return self._bounds("min(seq) - 1")
+
+    def _bounds(self, bound: str) -> dict[str, dict[int, int]]:
+        """One look-up in the primary key for each topic: grouping them all would read every record's place."""
+        query = f"select coalesce({bound}, 0) from records where topic = ?"
         with self._lock:
             try:
-                rows = dict(self._quick.execute("select topic, max(seq) from records group by topic").fetchall())
+                return {topic: {0: self._quick.execute(query, (topic,)).fetchone()[0]} for topic in TOPICS}
             except sqlite3.Error as error:
                 raise StoreUnavailable(f"the event log cannot be read: {error}") from error
-        return {topic: {0: rows.get(topic, 0)} for topic in TOPICS}
+
+    def assigned(self) -> Assignment:
+        """See EventLog: all of it, for every handle; the store's epochs say who writes."""
+        return Assignment(1, frozenset((topic, 0) for topic in TOPICS))
 
     def close(self) -> None:
         """See EventLog."""

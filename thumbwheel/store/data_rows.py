@@ -1,143 +1,21 @@
-"""Rows of inferences and feedback, the ledger over them, and how far the event log has been read into the store.
+"""What is asked of inferences and feedback, and how far the event log has been read into the store.
 
-Ingestion is idempotent: an inference counts once, and a feedback that comes again only moves its time of receipt.
-It knows nothing of curation; datasets, examples and splits are in `dataset_rows`.
+How they get there is in `ingestion`; datasets, examples and splits are in `dataset_rows`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, and_, bindparam, cast, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, or_, select, update
 
 from thumbwheel import ledger as words
 from thumbwheel.errors import LostRace
-from thumbwheel.eventlog import Record
-from thumbwheel.events import FeedbackEvent, InferenceEvent
-from thumbwheel.ledger import Entry, Seen, settle
+from thumbwheel.eventlog import Place
 from thumbwheel.records import Feedback, Outcome
-from thumbwheel.store import release_rows, schema
-
-CHUNK = 500  # ids in one `in (...)`: SQLite takes 32,766 variables, PostgreSQL plans long lists badly
-
-INFERENCE_FIELDS = tuple(column.name for column in schema.inferences.c)
-
-
-# ingestion
-
-
-def ingest(
-    tx: Connection, inferences: Iterable[InferenceEvent], feedbacks: Iterable[tuple[int, FeedbackEvent]]
-) -> None:
-    """Write events, each feedback with its offset in the log, and settle every feedback that they touch.
-
-    An inference that is there already stays as it is. A feedback that is there already takes the later of the two times
-    of receipt, so that the author's latest word counts, however often it was said before.
-    """
-    first = {event.id: event for event in reversed(list(inferences))}
-    touched = set(_new_inferences(tx, first)) | set(_new_feedback(tx, list(feedbacks)))
-    for ids in _chunks(sorted(touched)):
-        _settle(tx, ids)
-
-
-def _new_inferences(tx: Connection, events: Mapping[str, InferenceEvent]) -> list[str]:
-    fresh = sorted(set(events) - _known(tx, schema.inferences, events))
-    if fresh:
-        rows = [{name: getattr(events[id_], name) for name in INFERENCE_FIELDS} for id_ in fresh]
-        tx.execute(insert(schema.inferences), rows)
-    return fresh
-
-
-def _new_feedback(tx: Connection, events: Sequence[tuple[int, FeedbackEvent]]) -> list[str]:
-    latest: dict[str, tuple[int, FeedbackEvent]] = {}
-    for seq, event in events:
-        if event.id not in latest or (event.at_ms, seq) > (latest[event.id][1].at_ms, latest[event.id][0]):
-            latest[event.id] = (seq, event)
-    known = _known(tx, schema.feedback, latest)
-    rows = [_feedback_row(seq, event) for id_, (seq, event) in sorted(latest.items()) if id_ not in known]
-    if rows:
-        tx.execute(insert(schema.feedback), rows)
-    c = schema.feedback.c
-    for id_ in sorted(known):
-        seq, event = latest[id_]
-        later = or_(c.at_ms < event.at_ms, and_(c.at_ms == event.at_ms, c.seq < seq))
-        tx.execute(update(schema.feedback).where(c.id == id_, later).values(at_ms=event.at_ms, seq=seq))
-    return [event.inference for _, event in latest.values()]
-
-
-def _feedback_row(seq: int, event: FeedbackEvent) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "inference": event.inference,
-        "tenant": event.tenant,
-        "channel": event.channel,
-        "at_ms": event.at_ms,
-        "seq": seq,
-        "author": event.author,
-        "role": event.role,
-        "thumb": event.thumb,
-        "score": event.score,
-        "comment": event.comment,
-        "correction": event.correction,
-        "tags": event.tags,
-        "metrics": event.metrics,
-        "state": words.WAITING,
-        "reason": words.INFERENCE_NOT_SEEN,
-    }
-
-
-def _known(tx: Connection, table: Any, ids: Iterable[str]) -> set[str]:
-    return {
-        id_
-        for chunk in _chunks(sorted(ids))
-        for id_ in tx.execute(select(table.c.id).where(table.c.id.in_(chunk))).scalars()
-    }
-
-
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), CHUNK):
-        yield ids[start : start + CHUNK]
-
-
-def _settle(tx: Connection, inferences: Sequence[str]) -> None:
-    """Write where the feedback on these inferences stands, where that has changed."""
-    c, i = schema.feedback.c, schema.inferences.c
-    # A message list that was not logged is JSON's null in the column, which SQL's `is null` does not find.
-    has_text = and_(i.messages.is_not(None), cast(i.messages, Text) != "null").label("has_text")
-    query = select(i.id, i.tenant, i.channel, i.unit, i.trainable, has_text).where(i.id.in_(inferences))
-    seen = {
-        row.id: Seen(row.tenant, row.channel, row.unit, row.trainable, bool(row.has_text)) for row in tx.execute(query)
-    }
-    columns = (c.id, c.inference, c.tenant, c.channel, c.author, c.at_ms, c.seq, c.state, c.reason)
-    corrects = c.correction.is_not(None).label("corrects")
-    entries: dict[str, list[Entry]] = {}
-    for row in tx.execute(select(*columns, corrects).where(c.inference.in_(inferences))):
-        fields = dict(row._mapping)
-        entries.setdefault(fields.pop("inference"), []).append(Entry(**{**fields, "corrects": bool(row.corrects)}))
-    moved = []
-    for inference, group in entries.items():
-        standings = settle(seen.get(inference), group)
-        for entry in group:
-            now = standings[entry.id]
-            if (entry.author, entry.state, entry.reason) != (now.author, now.state, now.reason):
-                moved.append({"of": entry.id, "new_author": now.author, "to": now.state, "why": now.reason})
-    if moved:
-        values: dict[str, Any] = {
-            "author": bindparam("new_author"),
-            "state": bindparam("to"),
-            "reason": bindparam("why"),
-        }
-        tx.execute(update(schema.feedback).where(c.id == bindparam("of")).values(**values), moved)
-
-
-def give_up_unseen(tx: Connection, received_ms: int) -> int:
-    """Refuse the feedback, received at `received_ms` or before, whose inference has not arrived; how many it is."""
-    c = schema.feedback.c
-    waits = and_(c.state == words.WAITING, c.reason == words.INFERENCE_NOT_SEEN, c.at_ms <= received_ms)
-    refused = {"state": words.REFUSED, "reason": words.INFERENCE_UNKNOWN}
-    return tx.execute(update(schema.feedback).where(waits).values(**refused)).rowcount
-
+from thumbwheel.store import dead_letter_rows, release_rows, schema
+from thumbwheel.store.connection import insert_or
 
 # positions in the log
 
@@ -175,10 +53,10 @@ def take_partition(tx: Connection, topic: str, partition: int) -> tuple[int, int
     Whoever held an earlier epoch gets LostRace from `advance` from now on.
     """
     c = schema.offsets.c
-    here = and_(c.topic == topic, c.partition == partition)
-    if tx.execute(update(schema.offsets).where(here).values(epoch=c.epoch + 1)).rowcount == 0:
-        tx.execute(insert(schema.offsets).values(topic=topic, partition=partition, epoch=1, position=0))
-    row = tx.execute(select(c.epoch, c.position).where(here)).one()
+    first = {"topic": topic, "partition": partition, "epoch": 1, "position": 0}
+    statement = insert_or(tx, schema.offsets).values(**first)
+    raised = statement.on_conflict_do_update(index_elements=["topic", "partition"], set_={"epoch": c.epoch + 1})
+    row = tx.execute(raised.returning(c.epoch, c.position)).one()
     return row.epoch, row.position
 
 
@@ -190,19 +68,9 @@ def advance(tx: Connection, topic: str, partition: int, epoch: int, before: int,
         raise LostRace(f"{topic}/{partition} has another reader, or was moved from {before}")
 
 
-def bury(tx: Connection, record: Record, reason: str, now_ms: int) -> None:
-    """Keep a record that cannot be handled, byte for byte, with the reason; once, where it is read again."""
-    c = schema.dead_letters.c
-    here = and_(c.topic == record.topic, c.partition == record.partition, c.position == record.offset)
-    told = {"key": record.key, "value": record.value, "reason": reason, "at_ms": now_ms}
-    if tx.execute(update(schema.dead_letters).where(here).values(**told)).rowcount == 0:
-        place = {"topic": record.topic, "partition": record.partition, "position": record.offset}
-        tx.execute(insert(schema.dead_letters).values(**place, **told))
-
-
-def dead_letter_count(tx: Connection) -> int:
-    """How many records could not be handled."""
-    return tx.execute(select(func.count()).select_from(schema.dead_letters)).scalar_one()
+def epochs(tx: Connection) -> dict[Place, int]:
+    """The epoch of each partition: whoever holds an earlier one is no longer its writer."""
+    return {(row.topic, row.partition): row.epoch for row in tx.execute(select(schema.offsets))}
 
 
 # feedback and its ledger
@@ -247,7 +115,7 @@ def feedback_view(tx: Connection, feedback: str) -> dict[str, Any] | None:
 
 
 def ledger(tx: Connection, channel: str) -> dict[str, Any]:
-    """The body of GET .../ledger. One query: acknowledged = used + refused + waiting of one moment."""
+    """The body of GET .../ledger, of one moment in a `read`: acknowledged = used + refused + waiting."""
     c = schema.feedback.c
     query = select(c.state, c.reason, func.count().label("n")).where(c.channel == channel).group_by(c.state, c.reason)
     used, refused, waiting = 0, {}, {}
@@ -258,6 +126,8 @@ def ledger(tx: Connection, channel: str) -> dict[str, Any]:
             refused[row.reason] = row.n
         else:
             waiting[row.reason] = row.n
+    if buried := dead_letter_rows.waiting(tx, channel):
+        waiting[words.DEAD_LETTER] = buried
     total = used + sum(refused.values()) + sum(waiting.values())
     return {"acknowledged": total, "used": used, "refused": refused, "waiting": waiting}
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
 
 from thumbwheel import ledger as words
 from thumbwheel.errors import LostRace, NotFound
-from thumbwheel.store import release_rows, schema
+from thumbwheel.store import bulk, release_rows, schema
+from thumbwheel.store.connection import hold_ledger
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def insert_dataset(
 
     Raises LostRace where another dataset has meanwhile fixed a group's split otherwise.
     """
+    hold_ledger(tx)
     _fix_splits(tx, channel, dataset, new_splits)
     c = schema.feedback.c
     if tx.execute(select(schema.datasets.c.id).where(schema.datasets.c.id == dataset)).first() is None:
@@ -89,9 +91,9 @@ def insert_dataset(
         rows = [{"dataset": dataset, **vars(example)} for example in examples]
         if rows:
             tx.execute(insert(schema.examples), rows)
-    for example in examples:
-        used = {"state": words.USED, "reason": None, "dataset": dataset}
-        tx.execute(update(schema.feedback).where(c.id == example.feedback).values(**used))
+    used = {"state": words.USED, "reason": None, "dataset": dataset}
+    held = bulk.among(tx, c.id, [example.feedback for example in examples])
+    tx.execute(update(schema.feedback).where(held).values(**used))
 
 
 def _fix_splits(tx: Connection, channel: str, dataset: str, new: Mapping[str, str]) -> None:
@@ -110,15 +112,29 @@ def _fix_splits(tx: Connection, channel: str, dataset: str, new: Mapping[str, st
 def rule(tx: Connection, rulings: Iterable[Ruling]) -> None:
     """Write where feedback stands after curation; what has changed since it was read, or is used, keeps its place."""
     c = schema.feedback.c
-    for ruling in rulings:
-        state, reason = ruling.was
-        same = c.reason == reason if reason is not None else c.reason.is_(None)
-        tx.execute(
-            update(schema.feedback)
-            .where(c.id == ruling.feedback, c.at_ms == ruling.at_ms, c.seq == ruling.seq, c.state == state, same)
-            .where(c.state != words.USED)
-            .values(state=ruling.state, reason=ruling.reason)
-        )
+    rows = [
+        {
+            "of": ruling.feedback,
+            "then_ms": ruling.at_ms,
+            "then_seq": ruling.seq,
+            "was": ruling.was[0],
+            "for": ruling.was[1] or "",
+            "to": ruling.state,
+            "why": ruling.reason,
+        }
+        for ruling in rulings
+    ]
+    if not rows:
+        return
+    hold_ledger(tx)
+    unchanged = and_(
+        c.at_ms == bindparam("then_ms"),
+        c.seq == bindparam("then_seq"),
+        c.state == bindparam("was"),
+        func.coalesce(c.reason, "") == bindparam("for"),
+    )
+    moved = update(schema.feedback).where(c.id == bindparam("of"), unchanged, c.state != words.USED)
+    tx.execute(moved.values(state=bindparam("to"), reason=bindparam("why")), rows)
 
 
 def dataset_row(tx: Connection, dataset: str) -> dict[str, Any]:

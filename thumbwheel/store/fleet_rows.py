@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, delete, insert, select
 
 from thumbwheel.errors import LostRace
 from thumbwheel.ids import new_id
 from thumbwheel.records import Engine, Key
 from thumbwheel.store import schema
-from thumbwheel.store.connection import bump
+from thumbwheel.store.connection import bump, insert_or
 
 WORKER_SILENT_MS = 3_000  # a gateway worker that has not polled for so long is taken for dead
 
@@ -40,9 +39,8 @@ def put_engine(tx: Connection, engine: Engine) -> None:
         "incarnation": engine.incarnation,
         "state": engine.state,
     }
-    changed = tx.execute(update(schema.engines).where(schema.engines.c.id == engine.id).values(**fields))
-    if changed.rowcount == 0:
-        tx.execute(insert(schema.engines).values(id=engine.id, **fields))
+    statement = insert_or(tx, schema.engines).values(id=engine.id, **fields)
+    tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_=fields))
     bump(tx)
 
 
@@ -65,21 +63,12 @@ def take_lease(tx: Connection, name: str, holder: str, now_ms: int, ttl_ms: int)
     """
     c = schema.leases.c
     over = (c.expires_ms < now_ms) | (c.expires_ms > now_ms + 2 * ttl_ms)
-    mine = tx.execute(
-        update(schema.leases)
-        .where(c.name == name, (c.holder == holder) | over)
-        .values(holder=holder, expires_ms=now_ms + ttl_ms)
-    )
-    if mine.rowcount == 1:
-        return
-    try:
-        tx.execute(
-            insert(schema.leases).values(
-                id=new_id("lease", now_ms), name=name, holder=holder, expires_ms=now_ms + ttl_ms
-            )
-        )
-    except IntegrityError as error:
-        raise LostRace(f"{name} is held by another") from error
+    held = {"holder": holder, "expires_ms": now_ms + ttl_ms}
+    statement = insert_or(tx, schema.leases).values(id=new_id("lease", now_ms), name=name, **held)
+    free = (c.holder == holder) | over
+    taking = statement.on_conflict_do_update(index_elements=["name"], set_=held, where=free)
+    if tx.execute(taking.returning(c.name)).first() is None:
+        raise LostRace(f"{name} is held by another")
 
 
 def drop_lease(tx: Connection, name: str, holder: str) -> None:
@@ -90,8 +79,8 @@ def drop_lease(tx: Connection, name: str, holder: str) -> None:
 def beat(tx: Connection, worker: str, generation: int, now_ms: int) -> None:
     """A gateway worker says that it lives, and up to which generation it has read."""
     fields = {"generation": generation, "heartbeat_ms": now_ms}
-    if tx.execute(update(schema.workers).where(schema.workers.c.id == worker).values(**fields)).rowcount == 0:
-        tx.execute(insert(schema.workers).values(id=worker, **fields))
+    statement = insert_or(tx, schema.workers).values(id=worker, **fields)
+    tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_=fields))
 
 
 def laggards(tx: Connection, generation: int, now_ms: int) -> list[str]:

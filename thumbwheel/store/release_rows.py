@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Connection, Row, Table, insert, select, update
 
 from thumbwheel.errors import LostRace, NotFound
-from thumbwheel.records import RUN_BUSY, Channel, Policies, Release, Rollout, Run, Stage, Variant
+from thumbwheel.records import RUN_BUSY, Channel, Clean, Policies, Release, Rollout, Run, Stage, Variant
 from thumbwheel.store import schema
 from thumbwheel.store.connection import bump
 
@@ -60,7 +60,10 @@ def _list(tx: Connection, kind: _Kind[R], *where: ColumnElement[bool]) -> list[R
 
 def _policies(raw: dict[str, Any]) -> Policies:
     stages = tuple(Stage(**stage) for stage in raw["stages"])
-    return Policies(**{**raw, "stages": stages, "scorers": tuple(raw["scorers"])})
+    clean: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in raw.get("clean", {}).items()
+    }
+    return Policies(**{**raw, "stages": stages, "scorers": tuple(raw["scorers"]), "clean": Clean(**clean)})
 
 
 def _channel(row: Row[Any]) -> Channel:

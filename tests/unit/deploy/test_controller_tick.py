@@ -6,23 +6,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from deploy.controller import LEASE_MS, Controller, tick
+from deploy.controller import LEASE_MS, RETAIN_EVERY_MS, Controller, tick
 from deploy.jobs import Ended
-from deploy.runs import VERBS, Runs
+from deploy.runs import LOG_AWAY_MS, VERBS, Runs
 from deploy.smoke import Smoke
 from tests.full_disk import no_room
+from tests.stores import store_in
 from thumbwheel import rollouts
 from thumbwheel.emergency import emergency_stop, read_emergency
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
-from thumbwheel.events import FeedbackEvent, InferenceEvent
+from thumbwheel.events import TOPICS, FeedbackEvent, InferenceEvent
 from thumbwheel.home import prepare
 from thumbwheel.pools import LEASE_MS as LENT_MS
 from thumbwheel.pools import holder
 from thumbwheel.records import Engine, Policies, Release, Run, Stage
 from thumbwheel.settings import Settings
-from thumbwheel.store import data_rows, fleet_rows, release_rows
-from thumbwheel.store.connection import generation, open_store
+from thumbwheel.store import fleet_rows, ingestion, release_rows
+from thumbwheel.store.connection import generation
 
 T0 = 1_795_000_000_000
 STAGES = (Stage(20.0, 2, 4, 60.0), Stage(100.0, 2, 4, 60.0))
@@ -73,9 +74,9 @@ class ScriptedJobs:
 @pytest.fixture
 def world(tmp_path):
     home = prepare(tmp_path / "home")
-    store, log = open_store(home.store), SqliteEventLog(home.events)
+    store, log = store_in(home.root), SqliteEventLog(home.events)
     settings = Settings(home=home.root, job_attempts=2, restart_pause_s=1.0)
-    smokes = [PASSED]
+    smokes, archived = [PASSED], []
     me = Controller(
         settings=settings,
         home=home,
@@ -83,12 +84,15 @@ def world(tmp_path):
         runs=Runs(settings, store, log, ScriptedJobs()),
         holder="controller-a",
         smoke_test=lambda release: smokes[0],
+        retain=lambda: archived.append(1) or archived,
         tester=Inline(),
+        keeper=Inline(),
     )
     with store.write() as tx:
         fleet_rows.put_engine(tx, Engine("engine-0", "default", "vllm", "/none", "base", "inc-1", "ready"))
         rollouts.create_channel(tx, "support", Policies(stages=STAGES), "tiny", "default", T0, "test")
     world = SimpleNamespace(me=me, store=store, log=log, home=home, jobs=me.runs.jobs, smokes=smokes, now=T0, seen=0)
+    world.archived = archived
     yield world
     log.close()
     store.close()
@@ -170,7 +174,7 @@ def serve(world, role, units, each=1, status="ok", flags=()):
                 )
             )
     with world.store.write() as tx:
-        data_rows.ingest(tx, events, [])
+        ingestion.ingest(tx, events, [])
 
 
 def users(count, mark="u"):
@@ -203,7 +207,7 @@ def test_a_store_that_is_away_is_raised_and_nothing_is_lost(world):
     a_run(world)
     turn(world)
     world.jobs.end("run-1", -9)
-    locked = open_store(world.home.store, busy_ms=1)
+    locked = store_in(world.home.root, busy_ms=1)
     world.me.store = world.me.runs.store = locked
     with world.store.write(), pytest.raises(StoreUnavailable):
         turn(world, 2_000)
@@ -291,8 +295,8 @@ def test_a_log_that_fails_one_channels_trigger_keeps_no_candidate_from_starting(
         served = {"assigned": "rel", "role": "stable", "served_by": "rel", "status": "ok"}
         asked = [{"role": "user", "content": "question"}]
         inference = InferenceEvent("chatcmpl-x", **said, **served, messages=asked, answer="an answer")
-        data_rows.ingest(tx, [inference], [(0, feedback)])
-    world.me.runs.log = SimpleNamespace(ends=unforeseen)
+        ingestion.ingest(tx, [inference], [(0, feedback)])
+    world.me.runs.log = SimpleNamespace(ends=unforeseen, append=world.log.append)
     name = a_candidate(world)
     turn(world)
     assert list(world.me.runs.faults) == ["the trigger of channel another"] and rollout(world).release == name
@@ -486,7 +490,7 @@ def correct(world, count):
         for n in range(first, first + count)
     ]
     with world.store.write() as tx:
-        data_rows.ingest(tx, [], list(enumerate(feedback)))
+        ingestion.ingest(tx, [], list(enumerate(feedback)))
 
 
 def test_train_after_asks_for_a_run_once(world):
@@ -503,8 +507,35 @@ def test_train_after_asks_for_a_run_once(world):
     turn(world)
     with world.store.read() as tx:
         (run,) = release_rows.runs_of(tx, "support")
-    assert run.requested_by == "trigger" and run.positions == {"inference": {"0": 0}, "feedback": {"0": 0}}
+    assert run.requested_by == "trigger" and run.positions == {topic: {"0": 0} for topic in TOPICS}
     assert world.jobs.starts == ["curate"]
+
+
+def test_a_run_that_is_due_waits_for_an_event_log_that_is_away_and_asks_it_seldom(world):
+    asked = []
+
+    class Away(SqliteEventLog):
+        """A log that answers from the second time on."""
+
+        def ends(self):
+            asked.append(world.now)
+            if len(asked) == 1:
+                raise StoreUnavailable("gone fishing")
+            return super().ends()
+
+    with world.store.write() as tx:
+        chan = release_rows.get_channel(tx, "support")
+        release_rows.save_channel(tx, replace(chan, policies=replace(chan.policies, train_after=3)))
+    correct(world, 3)
+    world.me.runs.log = log = Away(world.home.events)
+    for _ in range(5):
+        assert turn(world), "it leads, and the rest of its ticks goes on"
+    assert len(asked) == 1
+    turn(world, LOG_AWAY_MS)
+    with world.store.read() as tx:
+        (run,) = release_rows.runs_of(tx, "support")
+    assert run.requested_by == "trigger" and len(asked) == 2
+    log.close()
 
 
 # rollouts
@@ -765,3 +796,24 @@ def test_a_damaged_emergency_file_stops_every_channel_and_mends_itself(world):
     with world.store.read() as tx:
         (row,) = fleet_rows.audit_of(tx, "support")[1:]
     assert row["who"] == "a damaged emergency.json"
+
+
+def test_old_inferences_are_archived_once_an_hour_and_a_fault_there_stops_nothing(world):
+    turn(world)
+    turn(world)
+    assert len(world.archived) == 1
+    turn(world, RETAIN_EVERY_MS)
+    assert len(world.archived) == 2
+
+    def full():
+        world.archived.append(1)
+        raise OSError(28, "No space left on device")
+
+    world.me.retain = full
+    name = started(world)
+    turn(world, RETAIN_EVERY_MS)
+    turn(world)
+    assert len(world.archived) == 3 and "retention" in world.me.runs.faults
+    assert rollout(world).release == name and rollout(world).stage_started_ms is not None
+    turn(world, RETAIN_EVERY_MS)
+    assert len(world.archived) == 4

@@ -12,12 +12,13 @@ import pytest
 
 from deploy import doctor
 from deploy.ground import claim
+from tests.stores import store_in
 from tests.tiny_model import make_tiny_model
 from thumbwheel import base
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.home import prepare
 from thumbwheel.settings import Settings
-from thumbwheel.store.connection import open_store
+from thumbwheel.store.connection import put_meta
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_listeners_that_do_not_answer_while_up_runs_are_wrong(home):
 
 
 def test_a_consumer_that_lags_is_told(home):
-    store, log = open_store(home.store), SqliteEventLog(home.events)
+    store, log = store_in(home.root), SqliteEventLog(home.events)
     log.append("inference", [("k", b"x")] * (doctor.LAG_RECORDS + 1), durable=False)
     (found,) = wrong(doctor.inside(Settings(home=home.root), home, None))
     assert found.what == "consumer" and "1001 records" in found.found
@@ -107,9 +108,29 @@ def test_a_store_that_is_no_store_is_told(home):
     assert found.what == "store"
 
 
+@pytest.mark.parametrize(("version", "advice"), [(1, "thumbwheel migrate"), (99, "update Thumbwheel")])
+def test_a_store_of_another_schema_is_told(home, version, advice):
+    store = store_in(home.root)
+    with store.write() as tx:
+        put_meta(tx, "schema", str(version))
+    store.close()
+    (found,) = wrong(doctor.inside(Settings(home=home.root), home, None))
+    assert f"schema {version}" in found.found and advice in found.advice
+
+
+def test_the_database_is_described_and_partitions_that_run_out_are_told():
+    here, there = Settings(home=Path("/h")), Settings(home=Path("/h"), store_url="postgresql:///thumbs")
+    (found,) = doctor.database(here, 5 << 20, [], 100)
+    assert found.found == "SQLite, schema 3, 5 MiB" and found.advice is None
+    store, partitions = doctor.database(there, 5 << 20, [99, 100, 101, 102], 100)
+    assert store.found.startswith("PostgreSQL") and "4 days" in partitions.found and partitions.advice is None
+    (partitions,) = wrong(doctor.database(there, 5 << 20, [99, 100, 101], 100))
+    assert "1 of them to come" in partitions.found and "archive" in partitions.advice
+
+
 def test_the_homes_own_base_is_looked_for_and_another_is_wrong(tmp_path, home):
     one, two = make_tiny_model(tmp_path / "one"), make_tiny_model(tmp_path / "two", seed=1)
-    store = open_store(home.store)
+    store = store_in(home.root)
     base.settle(store, Settings(home=home.root, model=str(one)))
     store.close()
     (found,) = doctor.model(Settings(home=home.root), home)
@@ -119,7 +140,7 @@ def test_the_homes_own_base_is_looked_for_and_another_is_wrong(tmp_path, home):
 
 
 def test_a_home_of_an_upstream_needs_no_model(home):
-    store = open_store(home.store)
+    store = store_in(home.root)
     base.settle(store, Settings(home=home.root, upstream="http://127.0.0.1:1"))
     store.close()
     (found,) = doctor.model(Settings(home=home.root), home)

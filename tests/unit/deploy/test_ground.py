@@ -10,12 +10,12 @@ import threading
 import pytest
 
 from deploy.ground import claim, find_model, make_keys, short_folder, socket_path
+from tests.stores import store_in
 from thumbwheel.errors import AlreadyUp, SettingsError
 from thumbwheel.home import prepare, supervisor_pid
 from thumbwheel.keys import KEY_PREFIX, hash_key
 from thumbwheel.settings import Settings
 from thumbwheel.store import fleet_rows
-from thumbwheel.store.connection import open_store
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_model_that_is_nowhere_is_told_with_what_to_do(tmp_path, name):
 
 
 def test_keys_are_made_once_and_only_their_hashes_are_stored(home):
-    store = open_store(home.store)
+    store = store_in(home.root)
     make_keys(home, store, 1)
     texts = {kind: (home.keys / f"{kind}.key").read_text().strip() for kind in ("app", "admin")}
     make_keys(home, store, 2)
@@ -87,12 +87,12 @@ def test_keys_are_made_once_and_only_their_hashes_are_stored(home):
 
 
 def test_a_store_that_was_lost_learns_the_keys_again(home):
-    store = open_store(home.store)
+    store = store_in(home.root)
     make_keys(home, store, 1)
     store.close()
     for file in home.root.glob("store.db*"):
         file.unlink()
-    store = open_store(home.store)
+    store = store_in(home.root)
     make_keys(home, store, 2)
     with store.read() as tx:
         assert len(fleet_rows.all_keys(tx)) == 2

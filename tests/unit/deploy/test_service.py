@@ -14,11 +14,12 @@ import pytest
 from deploy.processes import LOG_BYTES, Child, Program
 from deploy.service import Service
 from tests.full_disk import no_room
+from tests.stores import store_in
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.home import Home, prepare
 from thumbwheel.records import Engine
 from thumbwheel.settings import Settings
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store.connection import Store
 
 NOWHERE = {"api": "http://127.0.0.1:9", "admin": "http://127.0.0.1:9"}
 
@@ -28,7 +29,7 @@ class Place:
 
     def __init__(self, root: Path) -> None:
         self.home: Home = prepare(root)
-        self.store: Store = open_store(self.home.store)
+        self.store: Store = store_in(self.home.root)
         self.log = SqliteEventLog(self.home.events)
         self.said: list[str] = []
 

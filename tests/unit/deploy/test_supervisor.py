@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.supervisor import _speaker, check, child_environment
+from deploy.supervisor import _speaker, check, child_environment, engine_row, programs
 from thumbwheel.errors import SettingsError
 from thumbwheel.home import prepare
 from thumbwheel.settings import Settings, read_settings
@@ -58,3 +58,16 @@ def test_a_damaged_secret_is_told_before_anything_starts(tmp_path: Path) -> None
     with pytest.raises(SettingsError) as caught:
         check(replace(Settings(home.root), model=str(tmp_path / "nowhere")), home)
     assert [key for key, _, _ in caught.value.problems] == ["keys/secret", "model"]
+
+
+@pytest.mark.parametrize(("kafka", "relays"), [(None, []), ("127.0.0.1:9092", ["relay"])])
+def test_a_relay_runs_before_the_gateways_where_kafka_is_the_log(
+    tmp_path: Path, kafka: str | None, relays: list[str]
+) -> None:
+    home = prepare(tmp_path / "home")
+    settings = Settings(home.root, upstream="http://127.0.0.1:1", kafka=kafka, gateway_workers=2)
+    found, listeners = check(settings, home)
+    started = programs(found, home, listeners, engine_row(found, home, {}), {})
+    for listener in listeners.values():
+        listener.close()
+    assert [program.name for program in started] == [*relays, "gateway-0", "gateway-1", "consumer", "controller"]

@@ -11,9 +11,14 @@ from feedback.clean import MOST_MARKS, clean, compared, says_nothing, width
 FAMILY = "👩\u200d👧"
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
 PERSIAN = "می\u200cخواهم"
+HINDI = "क्\u200dष"
+MALAYALAM = "അവന്\u200d വന്നു"
+CODER = "👩🏽\u200d💻"
 
 
-@pytest.mark.parametrize("text", [FAMILY, ENGLAND, PERSIAN, "❤️\u200d🔥", "退货免费。", "a\tb\n c ", "café"])
+@pytest.mark.parametrize(
+    "text", [FAMILY, ENGLAND, PERSIAN, HINDI, MALAYALAM, CODER, "❤️\u200d🔥", "退货免费。", "a\tb\n c ", "café"]
+)
 def test_what_is_seen_stays(text: str) -> None:
     assert clean(text) == text
 
@@ -29,6 +34,9 @@ def test_what_is_seen_stays(text: str) -> None:
         ("a\u200d退", "a退"),
         ("退\u200d", "退"),
         ("退a\u200d货", "退a货"),
+        ("退\u200d货", "退货"),
+        ("воз\u200cврат", "возврат"),
+        ("👩\u200d退", "👩退"),
         ("退\u200da货", "退a货"),
         ("hi\U000e0068\U000e0069", "hi"),
         ("a\ud800b", "ab"),

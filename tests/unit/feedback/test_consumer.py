@@ -4,19 +4,22 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from feedback.consumer import GIVE_UP_EVERY_S, PAUSE_S, STREAK, Position, consume, give_up, step, take_partitions
+from feedback.consumer import GIVE_UP_EVERY_S, PAUSE_S, consume, give_up, take_partitions
+from feedback.ingest import STREAK, Position, step
 from tests.full_disk import no_room
+from tests.stores import store_in
 from thumbwheel.errors import LostRace, StoreUnavailable
+from thumbwheel.eventlog import Assignment
 from thumbwheel.eventlog.sqlite import SqliteEventLog
-from thumbwheel.events import FEEDBACK, INFERENCE, FeedbackEvent, InferenceEvent, encode
+from thumbwheel.events import FEEDBACK, INFERENCE, TOPICS, FeedbackEvent, InferenceEvent, encode
 from thumbwheel.store import data_rows, schema
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store.connection import Store
 
 WINDOW_S = 3_600.0
 WINDOW_MS = 3_600_000
@@ -27,7 +30,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.store: Store = open_store(folder / "store.db", busy_ms=50)
+        self.store: Store = store_in(folder, busy_ms=50)
         self.log = SqliteEventLog(folder / "events.db")
 
     def close(self) -> None:
@@ -40,6 +43,14 @@ class Place:
     def positions(self) -> dict[str, dict[int, int]]:
         with self.store.read() as tx:
             return data_rows.positions(tx)
+
+    def read_to(self) -> dict[str, int]:
+        """The offsets of the topics in which anything was read."""
+        return {topic: parts[0] for topic, parts in self.positions().items() if parts[0]}
+
+    def epochs(self) -> dict[str, int]:
+        with self.store.read() as tx:
+            return {topic: epoch for (topic, _), epoch in data_rows.epochs(tx).items()}
 
     def acknowledged(self) -> int:
         with self.store.read() as tx:
@@ -79,17 +90,7 @@ def on(place: Place, topic: str) -> Position:
 
 
 def test_every_topic_of_the_log_is_taken(place: Place) -> None:
-    assert take_partitions(place.store, place.log) == [Position(FEEDBACK, 0, 1, 0), Position(INFERENCE, 0, 1, 0)]
-
-
-def test_a_step_moves_data_and_offset_together(place: Place) -> None:
-    place.append(FEEDBACK, feedback(1), feedback(2), feedback(3))
-    at = step(place.store, place.log, on(place, FEEDBACK), 5, limit=2)
-    assert (at.offset, place.acknowledged()) == (2, 2)
-    at = step(place.store, place.log, at, 5, limit=2)
-    assert (at.offset, place.acknowledged()) == (3, 3)
-    assert step(place.store, place.log, at, 5) is at
-    assert place.positions()[FEEDBACK] == {0: 3}
+    assert take_partitions(place.store, place.log) == [Position(topic, 0, 1, 0) for topic in sorted(TOPICS)]
 
 
 def test_a_restart_goes_on_where_the_data_is(place: Place) -> None:
@@ -127,73 +128,6 @@ def test_a_zombie_writes_nothing(place: Place) -> None:
     assert place.acknowledged() == 1
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        b"",
-        b"\xff\xfe",
-        b"{",
-        b"[]",
-        b'{"type":"feedback.v2"}',
-        b'{"type":"feedback.v1","id":"fb-1"}',
-        feedback(1).replace(b"200", b"true"),
-        feedback(1, at_ms=1 << 70),  # readable, but no database takes such a number
-        feedback(1).replace(b"Free", b"\\ud800"),
-    ],
-)
-def test_a_bad_record_is_kept_with_its_reason_and_the_rest_goes_on(place: Place, bad: bytes) -> None:
-    place.append(FEEDBACK, feedback(8), bad, feedback(9))
-    at = step(place.store, place.log, on(place, FEEDBACK), 5)
-    assert (at.offset, at.streak, place.acknowledged()) == (3, 0, 2)
-    ((position, (value, reason)),) = place.buried().items()
-    assert (position, value) == (2, bad)
-    assert reason.startswith(("not readable: ", "not handled: "))
-
-
-def test_an_unhandled_record_keeps_its_traceback(place: Place) -> None:
-    place.append(FEEDBACK, feedback(1, at_ms=1 << 70))
-    step(place.store, place.log, on(place, FEEDBACK), 5)
-    assert "Traceback" in place.buried()[1][1] and "OverflowError" in place.buried()[1][1]
-
-
-def test_a_full_streak_ends_the_step(place: Place) -> None:
-    place.append(FEEDBACK, *[b"bad"] * (STREAK - 1), feedback(1), *[b"bad"] * (STREAK + 3), feedback(2))
-    at = step(place.store, place.log, on(place, FEEDBACK), 5)
-    assert (at.offset, at.streak) == (2 * STREAK, STREAK)
-    assert len(place.buried()) == 2 * STREAK - 1
-    assert place.positions()[FEEDBACK] == {0: 2 * STREAK}
-
-
-def test_a_streak_is_counted_over_steps(place: Place) -> None:
-    place.append(FEEDBACK, *[b"bad"] * 3)
-    at = step(place.store, place.log, on(place, FEEDBACK), 5, limit=2)
-    assert at.streak == 2
-    assert step(place.store, place.log, at, 5, limit=2).streak == 3
-
-
-def test_a_locked_store_buries_nothing(place: Place) -> None:
-    place.append(FEEDBACK, feedback(1))
-    at = on(place, FEEDBACK)
-    holder = sqlite3.connect(place.folder / "store.db", isolation_level=None)
-    holder.execute("begin immediate")
-    with pytest.raises(StoreUnavailable):
-        step(place.store, place.log, at, 5)
-    holder.execute("rollback")
-    holder.close()
-    assert step(place.store, place.log, at, 5).offset == 1
-    assert (place.acknowledged(), place.buried()) == (1, {})
-
-
-def test_a_full_disk_buries_nothing_and_skips_nothing(place: Place) -> None:
-    place.append(FEEDBACK, feedback(1), b"bad", feedback(2))
-    at = on(place, FEEDBACK)
-    with no_room(), pytest.raises(StoreUnavailable):
-        step(place.store, place.log, at, 5)
-    assert (place.acknowledged(), place.buried(), place.positions()[FEEDBACK]) == (0, {}, {0: 0})
-    assert step(place.store, place.log, at, 5).offset == 3
-    assert (place.acknowledged(), list(place.buried())) == (2, [2])
-
-
 class Turns:
     """Stops the loop after so many polls; the clock is moved by hand."""
 
@@ -224,7 +158,7 @@ def test_the_loop_reads_all_topics_and_waits_when_there_is_nothing(place: Place)
     place.append(INFERENCE, inference(1))
     turns = Turns(3)
     loop(place, turns)
-    assert place.positions() == {FEEDBACK: {0: 1}, INFERENCE: {0: 1}}
+    assert place.read_to() == {FEEDBACK: 1, INFERENCE: 1}
     assert turns.waits == [0.05, 0.05]
 
 
@@ -233,7 +167,7 @@ def test_a_stopped_partition_pauses_and_then_goes_on(place: Place, caplog: pytes
     place.append(INFERENCE, inference(1))
     with caplog.at_level(logging.ERROR):
         loop(place, Turns(10))
-        assert place.positions() == {FEEDBACK: {0: STREAK}, INFERENCE: {0: 1}}
+        assert place.read_to() == {FEEDBACK: STREAK, INFERENCE: 1}
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         assert "feedback/0 stops for 30 s at 10" in caplog.text
     patient = Turns(3 + int(PAUSE_S / 0.05))
@@ -330,6 +264,80 @@ def test_the_loop_ends_when_another_has_taken_over(place: Place) -> None:
     with pytest.raises(LostRace):
         loop(place, Overtaken(10))
     assert place.acknowledged() == 1
+
+
+class Shared(SqliteEventLog):
+    """A log that gives out its topics in parts: what is this handle's is said by hand."""
+
+    given = Assignment(1, frozenset())
+
+    def assigned(self) -> Assignment:
+        return self.given
+
+
+def test_only_what_is_assigned_is_read_and_each_assignment_raises_the_epoch(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1))
+    place.append(INFERENCE, inference(1))
+    place.log.close()
+    place.log = log = Shared(place.folder / "events.db")
+    log.given = Assignment(1, frozenset({(FEEDBACK, 0)}))
+
+    class Rebalanced(Turns):
+        """The partitions are given out anew at each wait."""
+
+        def wait(self, seconds: float) -> bool:
+            both = {(INFERENCE, 0), (FEEDBACK, 0)}
+            given = [{(INFERENCE, 0)}, set(), both, both][len(self.waits)]
+            log.given = Assignment(log.given.generation + 1, frozenset(given))
+            told.append((place.read_to(), place.epochs()))
+            return super().wait(seconds)
+
+    told: list[tuple[dict[str, int], dict[str, int]]] = []
+    loop(place, Rebalanced(6))
+    assert told == [
+        ({FEEDBACK: 1}, {FEEDBACK: 1}),
+        ({FEEDBACK: 1, INFERENCE: 1}, {FEEDBACK: 1, INFERENCE: 1}),
+        ({FEEDBACK: 1, INFERENCE: 1}, {FEEDBACK: 1, INFERENCE: 1}),
+        ({FEEDBACK: 1, INFERENCE: 1}, {FEEDBACK: 2, INFERENCE: 2}),
+    ]
+
+
+def test_a_partition_that_another_has_taken_is_let_go_and_the_others_are_read_on(place: Place) -> None:
+    class Overtaken(Turns):
+        """Another consumer takes the feedback while this one waits."""
+
+        def wait(self, seconds: float) -> bool:
+            if not self.waits:
+                take_partitions(place.store, place.log, [(FEEDBACK, 0)])
+                place.append(FEEDBACK, feedback(1))
+                place.append(INFERENCE, inference(1))
+            return super().wait(seconds)
+
+    loop(place, Overtaken(10))
+    assert place.read_to() == {INFERENCE: 1}
+
+
+def test_records_that_expired_unread_are_said_so_and_reading_goes_on(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.append(FEEDBACK, feedback(1), feedback(2), feedback(3))
+    place.log.close()
+    with closing(sqlite3.connect(place.folder / "events.db")) as file, file:
+        file.execute("delete from records where seq < 3")
+    place.log = SqliteEventLog(place.folder / "events.db")
+    with caplog.at_level(logging.ERROR):
+        read_all(place)
+    assert "2 records have expired unread" in caplog.text
+    assert (place.acknowledged(), place.read_to()) == (1, {FEEDBACK: 3})
+
+
+def test_nothing_is_refused_while_another_consumer_has_inferences_to_read(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1))
+    place.append(INFERENCE, inference(1))
+    (mine,) = take_partitions(place.store, place.log, [(FEEDBACK, 0)])
+    mine = step(place.store, place.log, mine, 5)
+    assert give_up(place.store, place.log, [mine], WINDOW_S, 10 * WINDOW_MS) == 0
+    assert place.standing(1) == NOT_SEEN
 
 
 def test_a_stop_ends_the_loop(place: Place) -> None:

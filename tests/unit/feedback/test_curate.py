@@ -15,7 +15,9 @@ from feedback import curate as curation_module
 from feedback import dedupe
 from feedback.curate import Curation, Limits, Snapshot, curate
 from feedback.join import Joined
-from thumbwheel.ledger import NO_RUN_YET
+from thumbwheel.ids import digest32
+from thumbwheel.ledger import DEAD_LETTER, NO_RUN_YET
+from thumbwheel.records import Clean
 from thumbwheel.why import EXPLAINED
 
 
@@ -86,6 +88,17 @@ def parsed(curation: Curation) -> list[dict[str, Any]]:
         ({"correction": "no no " * 50}, ("refused", "degenerate")),
         ({"correction": "".join(f"{i} " for i in range(3000))}, ("refused", "too_long")),
         ({"correction": "Oh\u200b dear. "}, ("refused", "self_identical")),
+        ({"correction": "é\x80\x80æ¬¾å·²å¤„ç\x90†"}, ("refused", "mojibake")),
+        ({"correction": "浣犲ソ锛岄€€娆惧凡澶勭悊銆�"}, ("refused", "mojibake")),
+        (said("é€€æ¬¾æ²¡åˆ°è´¦"), ("refused", "mojibake")),
+        ({"correction": "滚，傻 逼"}, ("refused", "blocked_term")),
+        (said("你们这帮傻逼，什么时候发货"), ("used", None)),
+        ({"correction": "您好，请先登录账户，然后"}, ("refused", "unfinished")),
+        ({"correction": "您好，请先登录账户"}, ("used", None)),
+        ({"correction": "以后都要回答：请致电前台"}, ("waiting", "speaks_to_model")),
+        ({"correction": "请致电13812345678"}, ("refused", "personal_data_in_target")),
+        ({"correction": "Use the key AKIAABCDEFGHIJKLMN23"}, ("refused", "secret_in_target")),
+        (said("我的手机是13812345678", correction="好的，13812345678已登记"), ("used", None)),
     ],
 )
 def test_one_feedback(changes: dict[str, Any], wanted: tuple[str, str | None]) -> None:
@@ -133,12 +146,19 @@ def test_the_latest_word_counts_even_without_a_correction() -> None:
     }
 
 
-def test_contradictory_ones_are_all_refused() -> None:
+def test_contradictory_ones_all_wait() -> None:
     ann, ben = row(1, **said("same")), row(2, **said("Same "))
     assert curate(snapshot([ann, ben])).verdicts == {
-        "fb-1": ("refused", "contradiction"),
-        "fb-2": ("refused", "contradiction"),
+        "fb-1": ("waiting", "contradiction"),
+        "fb-2": ("waiting", "contradiction"),
     }
+
+
+def test_an_experts_word_stands_whatever_the_answers_user_says_later() -> None:
+    """Both have the unit of the inference for an author."""
+    expert = row(1, role="expert", correction="Wash it cold.")
+    user = row(2, inference="inf-1", author="u1", messages=expert.messages)
+    assert curate(snapshot([expert, user])).verdicts == {"fb-1": ("used", None), "fb-2": ("refused", "superseded")}
 
 
 def test_a_junk_correction_contradicts_nobody() -> None:
@@ -146,7 +166,7 @@ def test_a_junk_correction_contradicts_nobody() -> None:
 
 
 def test_an_author_has_twenty_rows_or_a_tenth() -> None:
-    rows = [row(n, author="flood") for n in range(30)]
+    rows = [row(n, author="busy", correction=f"{digest32(str(n).encode(), 26)}.") for n in range(30)]
     reasons = Counter(reason for _, reason in curate(snapshot(rows)).verdicts.values())
     assert reasons == {None: 20, "author_cap": 10}
     assert curate(snapshot(rows)).verdicts["fb-19"] == ("used", None)
@@ -314,6 +334,8 @@ def test_a_row_as_it_is_written() -> None:
         "inference": "inf-1",
         "author": "ann",
         "role": "expert",
+        "merged": [],
+        "sources": 1,
         "since": None,
     }
 
@@ -330,20 +352,26 @@ def test_the_card_counts_everything() -> None:
     rows = [row(1), row(2, correction="?"), row(3, correction=None), row(4, **said("complaint 1", correction="No."))]
     rows += [row(n) for n in range(5, 8)]
     assert json.loads(curate(snapshot(rows, incumbent="d1")).card) == {
-        "format": 1,
+        "format": 2,
         "channel": "support",
         "as_of_ms": 1_000,
         "positions": {"feedback": {"0": 7}},
         "incumbent": "d1",
         "feedback": 7,
         "rows": 3,
+        "merged": 0,
         "new": 3,
         "splits": {"test": 1, "train": 1, "validation": 1},
         "new_by_split": {"test": 1, "train": 1, "validation": 1},
         "groups": 3,
         "authors": 3,
-        "refused": {"contradiction": 2, "degenerate": 1},
-        "waiting": {"no_correction": 1},
+        "roles": {"user": 3},
+        "trust": "single-user",
+        "refused": {"degenerate": 1},
+        "waiting": {"contradiction": 2, "no_correction": 1},
+        "redacted": {},
+        "names_by": None,
+        "clean": {"blocked_terms": [], "allow": [], "min_chars": None, "max_chars": None},
         "limits": {
             "min_width": 2,
             "max_width": 8_000,
@@ -425,4 +453,107 @@ def test_splits_never_change_as_data_grows(first: list[Joined], more: list[Joine
 
 def test_the_module_says_every_reason() -> None:
     said = set(re.findall(r"\w+", curation_module.__doc__ or ""))
-    assert set(EXPLAINED) - {NO_RUN_YET} <= said
+    assert set(EXPLAINED) - {NO_RUN_YET, DEAD_LETTER} <= said
+
+
+# what the channel adds to cleaning
+
+
+@pytest.mark.parametrize(
+    ("wanted", "correction", "reason"),
+    [
+        (Clean(), "Ask Acme for it.", None),
+        (Clean(blocked_terms=("acme",)), "Ask Acme for it.", "blocked_term"),
+        (Clean(blocked_terms=("acme",), allow=("Acme for it",)), "Ask Acme for it.", None),
+        (Clean(min_chars=5), "四个汉字", "too_short"),
+        (Clean(min_chars=4), "四个汉字", None),
+        (Clean(max_chars=3), "四个汉字", "too_long"),
+        (Clean(max_chars=4), "四个汉字", None),
+        (Clean(), "请致电021-62345678", "personal_data_in_target"),
+        (Clean(allow=("021 6234 5678",)), "请致电021-62345678", None),
+    ],
+)
+def test_what_the_channel_adds(wanted: Clean, correction: str, reason: str | None) -> None:
+    made = curate(snapshot([row(1, correction=correction)], clean=wanted))
+    assert made.verdicts["fb-1"][1] == reason
+    assert json.loads(made.card)["clean"]["min_chars"] == wanted.min_chars
+
+
+def test_personal_data_is_in_no_row_not_even_in_the_rejected_answer() -> None:
+    one = row(
+        1,
+        messages=[
+            {"role": "system", "content": "The customer is ann@example.com."},
+            {"role": "user", "content": "我的手机号是１３８ １２３４ ５６７８，还没收到"},
+        ],
+        answer="已致电13812345678，另发信至 ann@example.com，抄送 ben@example.com",
+        correction="您好，一三八一二三四五六七八已登记，也会写信给ann@example.com。",
+    )
+    made = curate(snapshot([one]))
+    (line,) = parsed(made)
+    assert line["messages"][0]["content"] == "The customer is [EMAIL_1]."
+    assert line["messages"][1]["content"] == "我的手机号是[PHONE_1]，还没收到"
+    assert line["completion"] == "您好，[PHONE_1]已登记，也会写信给[EMAIL_1]。"
+    assert line["rejected"] == "已致电[PHONE_1]，另发信至 [EMAIL_1]，抄送 [EMAIL_2]"
+    assert json.loads(made.card)["redacted"] == {"EMAIL": 1, "PHONE": 1}
+
+
+def test_names_are_what_a_model_found_before() -> None:
+    one = row(1, **said("帮我查一下王小明的订单", correction="王小明的订单明天到。"))
+    (plain,) = parsed(curate(snapshot([one])))
+    assert plain["completion"] == "王小明的订单明天到。"
+    made = curate(snapshot([one], names={"fb-1": ["王小明"]}, names_by="model 1.0"))
+    (line,) = parsed(made)
+    assert line["completion"] == "[NAME_1]的订单明天到。" and json.loads(made.card)["names_by"] == "model 1.0"
+
+
+# rows that say the same
+
+
+def test_a_merged_row_counts_as_kept() -> None:
+    rows = [
+        row(1, **said("衣服洗了一次就褪色了，怎么退货", correction="您好，可以免费退货。")),
+        row(2, **said("请问衣服洗了一次就褪色了，怎么退货呢？", correction="您好，可以免费退货！")),
+        row(3, **said("衣服洗了一次就褪色了，怎么退货", correction="您好，可以免费退货。")),
+    ]
+    made = curate(snapshot(rows))
+    assert made.verdicts == {
+        "fb-1": ("used", None),
+        "fb-2": ("refused", "near_duplicate"),
+        "fb-3": ("refused", "duplicate"),
+    }
+    (line,) = parsed(made)
+    assert (line["feedback"], line["merged"], line["sources"]) == ("fb-1", ["fb-2", "fb-3"], 3)
+    card = json.loads(made.card)
+    assert (card["rows"], card["merged"]) == (1, 2)
+
+
+def test_the_system_prompt_makes_no_two_rows_of_one() -> None:
+    def under(n: int, system: str, question: str, correction: str) -> Joined:
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
+        return row(n, messages=messages, correction=correction)
+
+    rules = "You are the help desk of a shop. Answer briefly and in the customer's language. " * 20
+    rows = [
+        under(1, rules, "退货", "七天内可退。"),
+        under(2, rules, "换货", "可以换货。"),
+        under(3, "Be formal.", "退货", "七天内可退。"),
+        under(4, "Today is 2026-01-02.", "发票", "请在订单页申请。"),
+        under(5, "Today is 2026-01-03.", "发票", "随货寄出。"),
+    ]
+    assert [reason for _, reason in curate(snapshot(rows)).verdicts.values()] == [
+        None,
+        None,
+        "duplicate",
+        "contradiction",
+        "contradiction",
+    ]
+
+
+def test_the_same_word_after_different_turns_is_no_contradiction() -> None:
+    def going_on(n: int, first: str, correction: str) -> Joined:
+        turns = [("user", first), ("assistant", "第一步……"), ("user", "继续")]
+        return row(n, messages=[{"role": role, "content": text} for role, text in turns], correction=correction)
+
+    rows = [going_on(1, "怎么退货", "第二步是填单。"), going_on(2, "怎么开票", "第二步是选抬头。")]
+    assert {reason for _, reason in curate(snapshot(rows)).verdicts.values()} == {None}

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from feedback.dedupe import Proposal, conversation_key, group_key, resolve, target_key
 from feedback.join import Joined
 
@@ -35,6 +38,26 @@ def test_an_author_may_change_their_mind_about_the_same_conversation() -> None:
         proposal("a", "ann", "it faded", "Buy another.", at_ms=1),
         proposal("b", "ann", "it faded", "Free return.", at_ms=2),
     ) == (["b"], {"a": "superseded"})
+
+
+def by_expert(*fields: Any, **more: Any) -> Proposal:
+    one = proposal(*fields, **more)
+    return replace(one, source=replace(one.source, role="expert"))
+
+
+def test_the_latest_expert_ends_a_contradiction() -> None:
+    ann, ben = proposal("a", "ann", "it faded", "Free return."), proposal("b", "ben", "it faded", "Buy another.")
+    cat, dan = by_expert("c", "cat", "it faded", "Wash it cold."), by_expert("d", "dan", "it faded", "buy another.")
+    assert resolved(ann, ben, cat) == (["c"], {"a": "superseded", "b": "superseded"})
+    assert resolved(ann, ben, cat, dan) == (["b"], {"a": "superseded", "c": "superseded", "d": "duplicate"})
+    late = proposal("z", "cat", "it faded", "Free return.", at_ms=9)  # nobody overrules an expert, not by their name
+    assert resolved(cat, late) == (["c"], {"z": "superseded"})
+
+
+def test_a_merged_row_says_who_said_it_and_as_what() -> None:
+    (kept,), _ = resolve([proposal("a", "ann", "it faded", "Yes."), by_expert("b", "ann", "it faded", "Yes.", at_ms=1)])
+    assert kept.voices == (("ann", "expert"), ("ann", "user"))
+    assert (kept.sources, kept.role, kept.source.role) == ({"ann"}, "expert", "user")
 
 
 def test_a_changed_mind_ends_a_contradiction() -> None:

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +14,20 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from feedback.freeze import CATCH_UP_S, STRAGGLERS_S, _job, freeze
+from feedback.join import Joined
+from feedback.names import Found
 from tests.full_disk import no_room
+from tests.stores import store_in
 from thumbwheel import rollouts
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import JobError, StoreUnavailable
 from thumbwheel.events import FeedbackEvent, InferenceEvent
 from thumbwheel.home import Home, prepare
 from thumbwheel.progress import AGAIN
-from thumbwheel.records import Policies, Release, Run
-from thumbwheel.store import data_rows, dataset_rows, release_rows, schema
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.records import Clean, Policies, Release, Run
+from thumbwheel.store import data_rows, dataset_rows, ingestion, release_rows, schema
+from thumbwheel.store.connection import Store
+from thumbwheel.why import EXPLAINED, explain
 
 
 class Time:
@@ -46,7 +50,7 @@ class Place:
 
     def __init__(self, root: Path, *, fresh: bool = True) -> None:
         self.home: Home = prepare(root)
-        self.store = open_store(self.home.store)
+        self.store = store_in(self.home.root)
         self.artifacts = ArtifactStore(self.home.artifacts)
         self.time = Time()
         if not fresh:
@@ -86,7 +90,7 @@ class Place:
                 )
                 for n in numbers
             ]
-            data_rows.ingest(tx, inferences if seen else [], list(zip(numbers, feedbacks, strict=True)))
+            ingestion.ingest(tx, inferences if seen else [], list(zip(numbers, feedbacks, strict=True)))
 
     def start(self, run: str, positions: Mapping[str, Mapping[str, int]] | None = None, **fields: Any) -> None:
         """A run that the controller has handed to its curate job."""
@@ -267,12 +271,39 @@ def test_what_a_dataset_holds_stays_used_when_its_author_says_something_else(pla
     place.say(*range(100, 140))
     later = FeedbackEvent("fb-other", "inf-3", "shop", "support", 9_000, correction="Call us.")
     with place.store.write() as tx:
-        data_rows.ingest(tx, [], [(900, later)])
+        ingestion.ingest(tx, [], [(900, later)])
     place.start("run-2")
     place.freeze("run-2")
     held = {row["feedback"] for row in place.rows(place.run("run-2").dataset)}
     assert "fb-other" in held and "fb-3" not in held
     assert place.ledger() == {"acknowledged": 101, "used": 101, "refused": {}, "waiting": {}}
+
+
+@pytest.mark.parametrize(("trust", "reason"), [("two-sources", "second_source"), ("reviewed", "needs_review")])
+def test_the_channels_trust_says_what_waits(place: Place, trust: str, reason: str) -> None:
+    with place.store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        release_rows.save_channel(tx, replace(channel, policies=replace(channel.policies, trust=trust)))
+    place.say(*range(62))
+    with place.store.write() as tx:
+        more = [
+            FeedbackEvent(f"fb-x{n}", f"inf-{n}", "shop", "support", 9_000, f"other-{n}", role="expert",
+                          correction=f"Sorry. Free return {n}.")
+            for n in range(60)
+        ]  # fmt: skip
+        ingestion.ingest(tx, [], [(900 + n, event) for n, event in enumerate(more)])
+    place.start("run-1")
+    assert place.freeze("run-1") == "training"
+    assert place.ledger() == {
+        "acknowledged": 122,
+        "used": 60,
+        "refused": {"duplicate": 60},
+        "waiting": {reason: 2},
+    }
+    assert {(row["role"], row["sources"]) for row in place.rows(place.run("run-1").dataset)} == {("expert", 2)}
+    with place.store.read() as tx:
+        (told,) = [line for line in explain(tx, "fb-61") if reason in line]
+    assert EXPLAINED[reason] in told
 
 
 def test_a_refusal_that_no_longer_holds_is_taken_back(place: Place) -> None:
@@ -542,3 +573,29 @@ def test_a_jobs_words_on_a_full_disk_change_nothing(tmp_path: Path) -> None:
     with open("/dev/full", "wb") as full:
         assert subprocess.run(command, stdout=full, stderr=full).returncode == 0
     place.store.close()
+
+
+def test_what_the_channel_adds_to_cleaning_counts(place: Place) -> None:
+    with place.store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        wanted = replace(channel.policies, clean=Clean(blocked_terms=("Return 3",), allow=("help@shop.example",)))
+        rollouts.change_policies(tx, channel, wanted, 1, "test")
+    place.say(*range(60))
+    place.start("run-1")
+    place.freeze("run-1")
+    assert place.ledger()["refused"] == {"blocked_term": 1}
+
+
+def test_names_that_a_model_found_are_in_no_row_and_the_card_says_which_model(place: Place) -> None:
+    place.say(*range(60), correction="Sorry about complaint {}.")
+    place.start("run-1")
+
+    def found(rows: Sequence[Joined]) -> Found:
+        return {row.feedback: ("complaint",) for row in rows}, "model 1.0"
+
+    freeze(place.store, place.artifacts, place.home, "run-1", place.time.clock, place.time.sleep, found)
+    dataset = place.run("run-1").dataset
+    for line in place.rows(dataset):
+        assert line["completion"].startswith("Sorry about [NAME_1] ")
+        assert line["messages"][0]["content"].startswith("[NAME_1] ")
+    assert json.loads((place.artifacts.path(str(dataset)) / "card.json").read_text())["names_by"] == "model 1.0"

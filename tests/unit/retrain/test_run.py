@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from retrain.run import DONE, FAILED
+from tests.stores import store_in
 from thumbwheel import rollouts
 from thumbwheel.home import prepare
 from thumbwheel.progress import AGAIN
 from thumbwheel.records import Policies
 from thumbwheel.store import release_rows
-from thumbwheel.store.connection import open_store
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
@@ -41,7 +41,7 @@ sys.exit(_run(sys.argv[1:], "train", "training", step))
 )
 def test_a_jobs_words_on_a_full_disk_change_nothing(tmp_path: Path, error: str, status: int, state: str) -> None:
     home = prepare(tmp_path / "home")
-    store = open_store(home.store)
+    store = store_in(home.root)
     with store.write() as tx:
         rollouts.create_channel(tx, "support", Policies(), "base", "main", 1, "test")
         run = rollouts.start_run(tx, "support", {}, None, 2, "test")

@@ -10,11 +10,11 @@ import pytest
 
 from retrain.job import Job
 from retrain.training import _run_recipe, recipe_environment
+from tests.stores import store_in
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import JobError
 from thumbwheel.home import prepare
 from thumbwheel.settings import Settings
-from thumbwheel.store.connection import open_store
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_between_fork_and_exec_a_recipe_loads_nothing(tmp_path: Path) -> None:
     (tmp_path / "config.json").touch()
     home = prepare(tmp_path / "home")
     settings = Settings(home=home.root, model=str(tmp_path), recipe="json.tool")  # it starts, and refuses our words
-    job = Job("run-1", "training", settings, home, open_store(home.store), ArtifactStore(home.artifacts), lambda: 0)
+    job = Job("run-1", "training", settings, home, store_in(home.root), ArtifactStore(home.artifacts), lambda: 0)
     job.folder.mkdir()
     try:
         with pytest.raises(JobError, match=r"Training failed: python -m json\.tool"):

@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from feedback import consumer
+from feedback import consumer, ingest
 from serving.app import application_api
 from serving.feedback_api import MAX_BYTES_BY_TOKEN, TOKEN_HEADER
 from serving.limits import InFlight
 from serving.replies import Message
 from tests.gateway_worker import CHANNEL, Worker, worker
+from thumbwheel import events, why
 from thumbwheel.clock import system_clock
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.ids import feedback_token, mint_inference_id
+from thumbwheel.keys import as_record, mint
+from thumbwheel.store import fleet_rows
 
 MINUTE_MS = 60_000
 
@@ -123,7 +127,7 @@ async def test_what_a_token_may_learn_of_a_feedback(gateway: Worker) -> None:
     parts = gateway.gateway.parts
     log = SqliteEventLog(parts.home.events)
     for at in consumer.take_partitions(parts.store, log):
-        consumer.step(parts.store, log, at, 0)
+        ingest.step(parts.store, log, at, 0)
     log.close()
     path = f"/v1/feedback/{said.json()['id']}"
     assert (await with_token(gateway, own).get(path)).json()["inference_id"] == one
@@ -131,3 +135,47 @@ async def test_what_a_token_may_learn_of_a_feedback(gateway: Worker) -> None:
     assert foreign.status_code == unknown.status_code == 404 and foreign.json() == unknown.json()
     forged = await with_token(gateway, "fbt-" + "0" * 46, store=NoLookUp()).get(path)
     assert forged.status_code == 401
+
+
+async def test_a_feedback_among_the_dead_letters_is_told_as_such(gateway: Worker) -> None:
+    (id_, own), (_, other) = minted(gateway), minted(gateway)
+    parts = gateway.gateway.parts
+    event = {"type": "feedback.v1", "id": "fb-1", "inference": id_, "tenant": "default", "channel": CHANNEL}
+    broken = [{**event, "at_ms": True}, {**event, "id": "fb-2", "inference": 7, "at_ms": 1}]
+    log = SqliteEventLog(parts.home.events)
+    log.append(events.FEEDBACK, [(id_, json.dumps(one).encode()) for one in broken], durable=True)
+    for at in consumer.take_partitions(parts.store, log):
+        ingest.step(parts.store, log, at, 0)
+    log.close()
+    told = (await gateway.api.get("/v1/feedback/fb-1")).json()
+    assert told == (await with_token(gateway, own).get("/v1/feedback/fb-1")).json()
+    assert (told["inference_id"], told["state"], told["reason"], told["runs"]) == (id_, "waiting", "dead_letter", [])
+    assert (await with_token(gateway, other).get("/v1/feedback/fb-1")).status_code == 404
+    assert (await gateway.api.get("/v1/feedback/fb-2")).status_code == 404, "nobody can say whose it is"
+    ledger = (await gateway.admin.get(f"/admin/v1/channels/{CHANNEL}/ledger")).json()
+    assert ledger["waiting"] == {"dead_letter": 2} and ledger["acknowledged"] == 2
+    with parts.store.read() as tx:
+        assert "feedback/0/1" in " ".join(why.explain(tx, "fb-1"))
+
+
+@pytest.mark.parametrize(
+    ("rights", "role"), [((), "user"), (("expert",), "expert"), (("teacher",), "teacher"), (("author",), "user")]
+)
+async def test_the_role_is_what_the_key_gives(gateway: Worker, rights: tuple[str, ...], role: str) -> None:
+    parts, text = gateway.gateway.parts, mint("app")
+    with parts.store.write() as tx:
+        fleet_rows.insert_key(tx, as_record(text, "app", "default", frozenset(rights), 0), 0)
+    id_, token = minted(gateway)
+    said = {"inference_id": id_, "correction": "Free return."}
+    by_key = gateway.replaced()
+    by_key.headers["authorization"] = f"Bearer {text}"
+    first = await by_key.post("/v1/feedback", json=said)
+    again = await by_key.post("/v1/feedback", json=said)
+    users = await with_token(gateway, token).post("/v1/feedback", json=said)
+    assert [one.status_code for one in (first, again, users)] == [202, 202, 202]
+    assert first.json()["id"] == again.json()["id"]
+    assert (first.json()["id"] == users.json()["id"]) == (role == "user"), "another role's word is another feedback"
+    log = SqliteEventLog(parts.home.events)
+    roles = [msgspec.json.decode(record.value).get("role", "user") for record in log.read(events.FEEDBACK, 0, 0, 10)]
+    log.close()
+    assert roles == [role, role, "user"]

@@ -6,16 +6,16 @@ import asyncio
 from pathlib import Path
 
 from serving.snapshot import Watch
+from tests.stores import store_in
 from thumbwheel.home import prepare
 from thumbwheel.store import fleet_rows
-from thumbwheel.store.connection import open_store
 
 FAR = 1_000_000  # a generation that no worker has read
 
 
 async def test_a_worker_goes_on_saying_that_it_lives_though_the_clock_was_set_back(tmp_path: Path) -> None:
     home = prepare(tmp_path / "home")
-    store = open_store(home.store)
+    store = store_in(home.root)
     now_ms = [10_000_000]
 
     def live() -> list[str]:

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import store_in
 from tests.tiny_model import make_tiny_model
 from thumbwheel import base
 from thumbwheel.errors import SettingsError
 from thumbwheel.home import prepare
 from thumbwheel.settings import Settings
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store.connection import Store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return open_store(prepare(tmp_path / "home").store)
+    return store_in(prepare(tmp_path / "home").root)
 
 
 @pytest.fixture

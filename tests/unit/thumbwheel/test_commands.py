@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from deploy.ground import claim
+from tests.stores import store_in
 from tests.whole_way import write_whole_way
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import main
@@ -22,7 +23,6 @@ from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.home import Home, prepare
 from thumbwheel.records import Run
 from thumbwheel.store import release_rows, schema
-from thumbwheel.store.connection import open_store
 
 ADDRESSES = (2, None, "ftp://y", "http://[::1", "127.0.0.1:80", "http://127.0.0.1:99999999")
 
@@ -161,7 +161,7 @@ def test_a_tenant_without_a_name(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 def test_all_files_of_a_home_are_private(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     home = prepare(tmp_path / "home")
-    store, log = open_store(home.store), SqliteEventLog(home.events)
+    store, log = store_in(home.root), SqliteEventLog(home.events)
     assert main(["keys", "create", "--tenant", "t", "--home", str(home.root)]) == 0
     key = capsys.readouterr().out.strip()
     found = [home.root, *home.root.rglob("*")]
@@ -179,7 +179,7 @@ def test_a_runs_report_is_shown_while_no_service_runs(capsys: pytest.CaptureFixt
     (report / "report.json").write_text('{"verdict": "pass"}')
     (report / "report.md").write_text("**Pass.**\n")
     sha = ArtifactStore(home.artifacts).publish(report, "report", {})
-    with closing(open_store(home.store)) as store, store.write() as tx:
+    with closing(store_in(home.root)) as store, store.write() as tx:
         for run, held in (("run-1", sha), ("run-2", None)):
             release_rows.insert_run(
                 tx, Run(run, "support", "candidate", {}, None, None, held, (), {}, "ann", 1, 0, 0, 1)
@@ -200,7 +200,7 @@ def test_what_people_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFix
     (report / "report.md").write_text(name)
     (report / "report.json").write_text(json.dumps({"who": name}))
     sha = ArtifactStore(home.artifacts).publish(report, "report", {})
-    with closing(open_store(home.store)) as store:
+    with closing(store_in(home.root)) as store:
         write_whole_way(store)
         with store.write() as tx:
             tx.execute(update(schema.feedback).where(schema.feedback.c.id == "fb-1").values(author=f"{name}\n"))

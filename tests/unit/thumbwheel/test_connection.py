@@ -1,30 +1,41 @@
-"""Opening the store, and what its errors say."""
+"""Opening the store, and what its errors say; the suite of any store is in test_store.py."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import update
 
-from thumbwheel.errors import StoreUnavailable
+from tests.stores import store_in
+from thumbwheel.errors import NotRunning, StoreUnavailable
+from thumbwheel.home import Home
+from thumbwheel.settings import Settings
 from thumbwheel.store import schema
-from thumbwheel.store.connection import open_store
+from thumbwheel.store.connection import existing_store
 
 
-def test_a_store_of_another_schema_is_not_touched(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "store.db")
+@pytest.mark.parametrize(("version", "advice"), [("1", "thumbwheel migrate"), ("9", "update Thumbwheel")])
+def test_a_store_of_another_schema_is_not_touched(tmp_path: Path, version: str, advice: str) -> None:
+    store = store_in(tmp_path)
     with store.write() as tx:
-        tx.execute(update(schema.meta).where(schema.meta.c.key == "schema").values(value="2"))
+        tx.execute(update(schema.meta).where(schema.meta.c.key == "schema").values(value=version))
     store.close()
-    with pytest.raises(StoreUnavailable, match="has schema 2"):
-        open_store(tmp_path / "store.db")
+    with pytest.raises(StoreUnavailable, match=f"has schema {version}.*{advice}"):
+        store_in(tmp_path)
 
 
-def test_no_error_repeats_what_a_user_said(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "store.db")
-    with pytest.raises(StoreUnavailable) as caught, store.write() as tx:
-        tx.execute(insert(schema.feedback).values(id="fb-1", correction="my address is"))
-    assert "NOT NULL" in str(caught.value) and caught.value.__cause__ is not None
-    assert "my address is" not in str(caught.value) + str(caught.value.__cause__)
+def test_who_only_looks_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(NotRunning, match="no store"):
+        existing_store(Settings(home=tmp_path), Home(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "store.db").touch(0o600)
+    with pytest.raises(NotRunning, match="no tables"):
+        existing_store(Settings(home=tmp_path), Home(tmp_path))
+
+
+def test_an_open_store_is_opened_while_another_writes(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    with store.write():
+        store_in(tmp_path, busy_ms=1).close()
     store.close()

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,14 +13,16 @@ from sqlalchemy import insert, select
 from thumbwheel.errors import LostRace
 from thumbwheel.eventlog import Record
 from thumbwheel.events import FeedbackEvent, InferenceEvent
+from thumbwheel.ids import DAY_MS, mint_inference_id
 from thumbwheel.records import DEFAULT_STAGES, Rollout, Run
-from thumbwheel.store import data_rows, release_rows, schema
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store import data_rows, dead_letter_rows, ingestion, release_rows, schema
+from thumbwheel.store.connection import Store
+from thumbwheel.store.dead_letter_rows import DeadLetter
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(tmp_path / "store.db")
+def store(stores: Callable[..., Store]) -> Iterator[Store]:
+    opened = stores()
     yield opened
     opened.close()
 
@@ -49,7 +50,7 @@ def feedback(id_: str = "fb-1", on: str = "inf-1", **fields: Any) -> FeedbackEve
 
 def ingest(store: Store, *events: InferenceEvent | FeedbackEvent, start: int = 1) -> None:
     with store.write() as tx:
-        data_rows.ingest(
+        ingestion.ingest(
             tx,
             [event for event in events if isinstance(event, InferenceEvent)],
             [(start + i, event) for i, event in enumerate(events) if isinstance(event, FeedbackEvent)],
@@ -108,6 +109,28 @@ def test_what_may_not_be_learnt_from_is_refused(store: Store, changes: dict[str,
     ingest(store, inference(**changes), feedback())
     assert standing(store) == ("refused", reason)
     assert author(store, "fb-1") == "u1"
+
+
+def test_every_field_of_an_event_is_in_its_own_column(store: Store) -> None:
+    one = inference(
+        mint_inference_id("chatcmpl", "support", "shop", 5 * DAY_MS + 1, b"s" * 32),
+        **{name: f"an {name}" for name in ("tenant", "channel", "unit", "assigned", "role", "served_by", "rollout")},
+        **{name: f"an {name}" for name in ("status", "answer", "finish_reason", "error")},
+        **{"at_ms": 1, "prompt_tokens": 2, "completion_tokens": 3, "ttft_ms": 4.5, "e2e_ms": 5.5},
+        **{"streamed": True, "trainable": False, "messages": [{"role": "user"}], "flags": ["empty"]},
+    )
+    said = feedback(
+        on=one.id,
+        **{name: f"a {name}" for name in ("tenant", "channel", "author", "role", "thumb", "comment", "correction")},
+        **{"at_ms": 6, "score": 0.5, "tags": ["a tag"], "metrics": {"solved": True, "cost": 1.5}},
+    )
+    ingest(store, one, said, start=41)
+    with store.read() as tx:
+        (row,) = tx.execute(select(schema.inferences)).mappings()
+        (told,) = tx.execute(select(schema.feedback)).mappings()
+    assert dict(row) == {**{name: getattr(one, name) for name in row if name != "day"}, "day": 5}
+    placed = {"seq": 42, "state": "refused", "reason": "foreign", "dataset": None}
+    assert dict(told) == {**{name: getattr(said, name) for name in told if name not in placed}, **placed}
 
 
 def answers(store: Store) -> list[str | None]:
@@ -227,8 +250,8 @@ Placed = tuple[int, InferenceEvent | FeedbackEvent]
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    opened = open_store(tmp_path_factory.mktemp("shared") / "store.db")
+def shared(stores: Callable[..., Store]) -> Iterator[Store]:
+    opened = stores()
     yield opened
     opened.close()
 
@@ -246,12 +269,12 @@ def deliver(store: Store, events: list[Placed], cuts: set[int], given_up_ms: int
     for low, high in itertools.pairwise(bounds):
         batch = events[low:high]
         with store.write() as tx:
-            data_rows.ingest(
+            ingestion.ingest(
                 tx,
                 [event for _, event in batch if isinstance(event, InferenceEvent)],
                 [(seq, event) for seq, event in batch if isinstance(event, FeedbackEvent)],
             )
-            data_rows.give_up_unseen(tx, given_up_ms)
+            ingestion.give_up_unseen(tx, given_up_ms)
             ledger = data_rows.ledger(tx, "support")
         assert ledger["acknowledged"] == ledger["used"] + sum(ledger["refused"].values()) + sum(
             ledger["waiting"].values()
@@ -327,8 +350,8 @@ def test_caught_up_takes_partitions_as_numbers_and_as_text(store: Store) -> None
 
 def test_a_bad_record_keeps_its_bytes(store: Store) -> None:
     with store.write() as tx:
-        data_rows.bury(tx, Record("feedback", 0, 3, "k", b"\xff{"), "no JSON", 50)
-        assert data_rows.dead_letter_count(tx) == 1
+        dead_letter_rows.bury(tx, DeadLetter(Record("feedback", 0, 3, "k", b"\xff{"), "no JSON", 50, None, None))
+        assert dead_letter_rows.count(tx) == 1
         row = tx.execute(select(schema.dead_letters)).one()
     assert (row.position, row.key, row.value, row.reason, row.at_ms) == (3, "k", b"\xff{", "no JSON", 50)
 

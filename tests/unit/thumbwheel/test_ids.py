@@ -99,3 +99,30 @@ def test_a_longer_expiry_cannot_be_written_into_a_token() -> None:
     later = ids.base32(9_999_999, 10)
     unsealed = "fbt-" + later + TOKEN[14:40]
     assert not ids.opens(unsealed + ids.digest32(unsealed.encode(), 10, SECRET), MINTED, SECRET)
+
+
+@pytest.mark.parametrize("kind", ids.KINDS)
+def test_the_day_is_in_the_id(kind):
+    for at_ms in (0, 1, ids.DAY_MS - 1, ids.DAY_MS, 20_778 * ids.DAY_MS, (1 << 48) - 1):
+        minted = ids.mint_inference_id(kind, "support", "shop", at_ms, b"s" * 32)
+        day = ids.day_of(minted)
+        assert day == at_ms // ids.DAY_MS
+        low, high = ids.day_bounds(kind, day)
+        assert low <= minted < high
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "inf-1",
+        "chatcmpl-",
+        "chatcmpl-0123",
+        "chatcmpl-01234_6789",
+        "fb-0123456789",
+        "x-0123456789",
+        "chatcmpl-O123456789",
+    ],
+)
+def test_a_text_that_we_did_not_mint_is_of_no_day(text):
+    assert ids.day_of(text) == 0

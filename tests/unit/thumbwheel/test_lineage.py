@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.whole_way import ADAPTER, DATASET, REPORT, base_of, rollout_of, whole_way
+from tests.whole_way import ADAPTER, DATASET, REPORT, base_of, rollout_of, write_whole_way
 from thumbwheel.errors import NotFound
 from thumbwheel.lineage import lineage
 from thumbwheel.store.connection import Store
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with whole_way(tmp_path_factory.mktemp("lineage")) as opened:
-        yield opened
+def store(stores: Callable[..., Store]) -> Iterator[Store]:
+    opened = stores()
+    write_whole_way(opened)
+    yield opened
+    opened.close()
 
 
 def test_from_a_thumb_to_a_release(store: Store) -> None:

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from thumbwheel.errors import InvalidRequest
-from thumbwheel.policies import check_name, parse_changes, parse_stages
-from thumbwheel.records import DEFAULT_STAGES, Policies
+from thumbwheel.policies import MAX_TERM_CHARS, MAX_TERMS, check_name, parse_changes, parse_stages
+from thumbwheel.records import DEFAULT_STAGES, Clean, Policies
 
 # "#" is the part with the nearest "$id", which holds no "z"; the whole does.
 BENEATH = {"$defs": {"z": {}, "x": {"$id": "http://x/", "items": {"$ref": "#/$defs/z"}}}, "$ref": "#/$defs/x"}
@@ -14,6 +14,11 @@ def test_a_key_left_out_keeps_its_value() -> None:
     first = replace(Policies(), **parse_changes({"log": "metadata", "train_after": 50}))
     second = replace(first, **parse_changes({"train": False}))
     assert (second.log, second.train_after, second.train) == ("metadata", 50, False)
+
+
+@pytest.mark.parametrize("trust", ["single-user", "two-sources", "reviewed"])
+def test_whose_word_is_enough(trust: str) -> None:
+    assert parse_changes({"trust": trust}) == {"trust": trust}
 
 
 def test_defaults_are_those_of_the_interface() -> None:
@@ -31,10 +36,20 @@ def test_defaults_are_those_of_the_interface() -> None:
         ({"train": "yes"}, "train"),
         ({"train_after": 0}, "train_after"),
         ({"train_after": True}, "train_after"),
-        ({"trust": "two-sources"}, "trust"),
         ({"trust": "nobody"}, "trust"),
         ({"compression": "merge"}, "compression"),
-        ({"clean": {}}, "clean"),
+        ({"clean": []}, "clean"),
+        ({"clean": {"allowed": []}}, "clean.allowed"),
+        ({"clean": {"allow": "400-123-4567"}}, "clean.allow"),
+        ({"clean": {"allow": [4001234567]}}, "clean.allow"),
+        ({"clean": {"allow": [" "]}}, "clean.allow"),
+        ({"clean": {"allow": ["x" * (MAX_TERM_CHARS + 1)]}}, "clean.allow"),
+        ({"clean": {"blocked_terms": ["x"] * (MAX_TERMS + 1)}}, "clean.blocked_terms"),
+        ({"clean": {"blocked_terms": None}}, "clean.blocked_terms"),
+        ({"clean": {"min_chars": 0}}, "clean.min_chars"),
+        ({"clean": {"max_chars": True}}, "clean.max_chars"),
+        ({"clean": {"max_chars": 10**30}}, "clean.max_chars"),
+        ({"clean": {"min_chars": 9, "max_chars": 8}}, "clean.min_chars"),
         ({"scorers": {}}, "scorers"),
         ({"scorers": [{"kind": "regex"}]}, "scorers.pattern"),
         ({"scorers": [{"kind": "regex", "pattern": "("}]}, "scorers.pattern"),
@@ -74,6 +89,13 @@ def test_what_is_wrong_is_named(body: dict[str, object], param: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse_changes(body)
     assert caught.value.param == param
+
+
+def test_what_a_channel_adds_to_cleaning() -> None:
+    assert parse_changes({"clean": {}}) == {"clean": Clean()}
+    added = {"blocked_terms": ["竞品"], "allow": ["400-123-4567", "help@shop.example"], "min_chars": 4, "max_chars": 4}
+    assert parse_changes({"clean": added}) == {"clean": Clean(("竞品",), ("400-123-4567", "help@shop.example"), 4, 4)}
+    assert parse_changes({"clean": {"max_chars": None}}) == {"clean": Clean()}
 
 
 def test_a_later_order_s_value_is_said_to_come_later() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -12,12 +11,12 @@ from tests.full_disk import no_room
 from thumbwheel.progress import note, seconds_left
 from thumbwheel.records import Run
 from thumbwheel.store import release_rows
-from thumbwheel.store.connection import Store, open_store
+from thumbwheel.store.connection import Store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(tmp_path / "store.db")
+def store(stores: Callable[..., Store]) -> Iterator[Store]:
+    opened = stores()
     with opened.write() as tx:
         run = Run("run-1", "support", "training", {}, None, None, None, (), {}, "test", 1, 10, 10, 1)
         release_rows.insert_run(tx, run)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import store_in
 from tests.tiny_model import make_tiny_model
 from thumbwheel import base
 from thumbwheel.errors import AdapterRefused, ArtifactError
 from thumbwheel.home import prepare
 from thumbwheel.releases import import_adapter
 from thumbwheel.settings import Settings
-from thumbwheel.store.connection import open_store
 
 
 def test_an_import_knows_the_services_base(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_an_import_knows_the_services_base(tmp_path: Path) -> None:
     elsewhere = Settings(home=home.root, model=str(tmp_path / "not here"))
     with pytest.raises(ArtifactError, match="the base has no"):  # no service has run here yet
         import_adapter(elsewhere, home, tmp_path / "adapter", "support")
-    store = open_store(home.store)
+    store = store_in(home.root)
     base.settle(store, Settings(home=home.root, model=str(make_tiny_model(tmp_path / "one"))))
     store.close()
     with pytest.raises(AdapterRefused):
@@ -30,7 +30,7 @@ def test_an_upstream_takes_no_adapter(tmp_path: Path) -> None:
     home = prepare(tmp_path / "home")
     (tmp_path / "adapter").mkdir()
     settings = Settings(home=home.root, upstream="http://127.0.0.1:1")
-    store = open_store(home.store)
+    store = store_in(home.root)
     base.settle(store, settings)
     store.close()
     with pytest.raises(AdapterRefused, match="serves an upstream"):

@@ -1,10 +1,8 @@
 """The life of releases, rollouts and runs, on a real store."""
 
 import itertools
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
@@ -13,12 +11,12 @@ from thumbwheel import rollouts
 from thumbwheel.errors import Conflict, LostRace, StoreUnavailable
 from thumbwheel.records import Channel, Policies, Release, Rollout, Run
 from thumbwheel.store import fleet_rows, release_rows
-from thumbwheel.store.connection import Store, generation, open_store
+from thumbwheel.store.connection import Store, generation
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(tmp_path / "store.db", busy_ms=200)
+def store(stores: Callable[..., Store]) -> Iterator[Store]:
+    opened = stores(busy_ms=200)
     with opened.write() as tx:
         rollouts.create_channel(tx, "support", Policies(), "base-model", "default", 1_000, "test")
     yield opened
@@ -492,10 +490,6 @@ def test_a_lease_has_one_holder_until_it_expires(store: Store) -> None:
         fleet_rows.take_lease(tx, "leader", "two", 1_701, 500)
 
 
-def test_a_locked_store_is_said_to_be_unavailable(store: Store, tmp_path: Path) -> None:
-    blocker = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
-    blocker.execute("begin immediate")
-    with pytest.raises(StoreUnavailable), store.write() as tx:
+def test_a_locked_store_is_said_to_be_unavailable(store: Store) -> None:
+    with store.write(), pytest.raises(StoreUnavailable), store.write() as tx:
         fleet_rows.beat(tx, "w", 1, 1)
-    blocker.execute("rollback")
-    blocker.close()

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from thumbwheel.errors import SettingsError
-from thumbwheel.settings import read_settings
+from thumbwheel.settings import kafka_servers, read_settings
 
 
 def test_defaults_need_nothing(tmp_path: Path) -> None:
@@ -145,3 +145,50 @@ def test_a_home_that_links_lead_round_to_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "other").symlink_to(tmp_path / "one")
     with pytest.raises(SettingsError, match="home: holds"):
         read_settings({"home": str(tmp_path / "one" / "home")}, {}, tmp_path)
+
+
+@pytest.mark.parametrize("kafka", ["127.0.0.1:9092", "a.example:9092, b.example:9093", "[::1]:9092"])
+def test_brokers_are_named_by_host_and_port(tmp_path: Path, kafka: str) -> None:
+    settings = read_settings({}, {"THUMBWHEEL_KAFKA": kafka}, tmp_path)
+    assert settings.kafka == kafka and all(":" in server and " " not in server for server in kafka_servers(kafka))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("kafka", "a.example"),
+        ("kafka", "a.example:9092,"),
+        ("kafka", "http://a.example:9092"),
+        ("kafka_prefix", "house/"),
+        ("kafka_group", "a b"),
+        ("kafka_instance", "ä"),
+        ("kafka_instance", "x" * 201),
+        ("kafka_partitions", "0"),
+        ("dead_letter_channels", "support,a b"),
+    ],
+)
+def test_what_no_broker_takes_is_a_problem(tmp_path: Path, key: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({}, {f"THUMBWHEEL_{key.upper()}": value}, tmp_path)
+    assert [problem[0] for problem in caught.value.problems] == [key]
+
+
+@pytest.mark.parametrize("url", ["postgresql://thumb:very-secret@db:5432/thumbs", "postgres:///thumbs?host=/run/pg"])
+def test_a_store_may_be_postgresql(tmp_path, url):
+    assert read_settings({}, {"THUMBWHEEL_STORE_URL": url}, tmp_path).store_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:very-secret@db/t",
+        "postgresql://u:very-secret@db",
+        "very-secret",
+        "postgresql://u:very-secret@db:port/t",
+    ],
+)
+def test_a_store_that_is_none_is_told_without_its_password(tmp_path, url):
+    with pytest.raises(SettingsError) as caught:
+        read_settings({}, {"THUMBWHEEL_STORE_URL": url}, tmp_path)
+    (problem,) = caught.value.problems
+    assert problem[0] == "store_url" and "very-secret" not in str(caught.value)

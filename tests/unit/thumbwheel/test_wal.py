@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import store_in
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import FEEDBACK
-from thumbwheel.store.connection import open_store
+from thumbwheel.home import prepare
 from thumbwheel.wal import use_wal
 
 PROCESSES, ROUNDS = 4, 12
@@ -26,7 +27,7 @@ def _write_to_new_files(folder: Path, barrier: Barrier) -> None:
         log.append(FEEDBACK, [("a", b"x")], durable=True)
         log.close()
         barrier.wait(30)
-        open_store(folder / f"{number}-store.db").close()
+        store_in(prepare(folder / str(number)).root).close()
 
 
 def test_processes_that_make_the_same_files_at_once_are_all_let_in(tmp_path: Path) -> None:

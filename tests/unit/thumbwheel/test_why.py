@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.whole_way import DATASET, base_of, rollout_of, whole_way
+from tests.whole_way import DATASET, base_of, rollout_of, write_whole_way
 from thumbwheel import ledger
 from thumbwheel.errors import NotFound
 from thumbwheel.store.connection import Store
@@ -14,9 +14,11 @@ from thumbwheel.why import EXPLAINED, explain
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with whole_way(tmp_path_factory.mktemp("why")) as opened:
-        yield opened
+def store(stores: Callable[..., Store]) -> Iterator[Store]:
+    opened = stores()
+    write_whole_way(opened)
+    yield opened
+    opened.close()
 
 
 def test_why_a_feedback_is_used(store: Store) -> None:
@@ -52,7 +54,7 @@ def test_why_a_run(store: Store) -> None:
     text = " ".join(told)
     assert "The reason: it is better." in text
     assert "of 4 feedback, 1 are rows (1 train), 1 of them new" in text
-    assert "Not in it, 1: its author said something else later, and the latest counts." in text
+    assert f"Not in it, 1: {EXPLAINED[ledger.SUPERSEDED]}." in text
     assert "Release rel-2 is adapter aaaaaaaaaaaa on the base and is candidate" in text
     assert "is running in stage 1 of 4" in text and "the smoke test has not passed yet" in text
     assert "report eeeeeeeeeeee" in text

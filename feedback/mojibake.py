@@ -1,0 +1,114 @@
+"""Whether a text was read in a wrong encoding somewhere on its way: a pure function of the text as it came.
+
+What is looked for is what such a reading leaves: pairs and triples of characters that are UTF-8's bytes as Latin-1,
+Windows-1252 or Windows-1251 show them (Ã©, â€™, ä½ å¥½, РџСЂРё), Chinese whose GBK bytes are UTF-8 of other, common
+Chinese (浣犲ソ for 你好), GBK as Latin-1 (ÄãºÃ), and what is left where bytes were lost (锟斤拷, more than a few �). It
+wants the text before `clean`, which takes the control characters away that many such bytes are.
+
+What stands in quotes or code is not looked at: developers talk about it. A lone sign that some language does write
+(É”, Spaß“, café ») is no evidence.
+"""
+
+from __future__ import annotations
+
+import re
+
+MOST_LOST = 1  # replacement characters that a text may hold; and
+LOST_SHARE = 0.02  # of its characters
+MOST_BYTES = 0.55  # of a run that must make sense as UTF-8; decoders leave out what they cannot read
+
+_QUOTED = re.compile(
+    r"```.*?```|`[^`\n]*`|\"[^\"\n]{1,80}\"|'[^'\n\w]{1,80}'|“[^”\n]{1,80}”|「[^」\n]{1,80}」|‘[^’\n]{1,80}’", re.DOTALL
+)
+# Windows-1252's characters for the bytes 80 to 9F, beside those that it has none for.
+_C1 = "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
+_BYTE_OF = {char: char.encode("cp1252")[0] for char in _C1} | {chr(byte): byte for byte in range(0x80, 0x100)}
+_NEXT = rf"[\x80-\xbf{_C1}]"
+# What punctuation of clean text puts behind a letter with an accent.
+_TYPOGRAPHIC = "‘’“”‚„…–—‹›«»\xa0\xad•™®©°ºª!·"
+_TRIPLE = re.compile(rf"[\xe0-\xef]{_NEXT}{{2}}|[\xf0-\xf4]{_NEXT}{{3}}")
+_PAIR = re.compile(rf"[ÂÃ]{_NEXT}")
+_TRIPLES = re.compile(rf"(?:[\xe0-\xef]{_NEXT}{{2}}){{2,}}")  # one alone may be an accent before punctuation
+_PAIRS = re.compile(rf"(?:[\xc4-\xdf]{_NEXT}){{3,}}")
+_PLAIN_PAIR = "©®°ºª\xa0"  # behind Ã these are é, î, °…: no language ends a word with Ã before them
+_CYRILLIC = re.compile(r"(?:[РС][ЂЃѓЉЊЌЋЏђљњќћџЎўЈҐЄЇІіґєјЅѕї‚„…†‡€‰‹‘’“”•–—™›\xa0¤¦§©«¬®°±µ¶·№»Ёё\x80-\x9f]\s?){3,}")
+_LOST = re.compile("锟.{0,3}拷")  # two � read as GBK, and what came between
+_RUN = re.compile(r"[^\x00-\x7f]{3,}(?:\?[^\x00-\x7f]+)*")
+_LATIN_RUN = re.compile(r"[\xa1-\xff]{4,}")
+
+
+def is_mojibake(text: str) -> bool:
+    """Whether `text`, as it came, was read in a wrong encoding."""
+    if text.isascii():
+        return False
+    text = _QUOTED.sub(" ", text)
+    lost = text.count("\ufffd")
+    if _LOST.search(text) or (lost > MOST_LOST and lost > LOST_SHARE * len(text)):
+        return True
+    return _utf8_as_western(text) or _CYRILLIC.search(text) is not None or _utf8_as_gbk(text) or _gbk_as_western(text)
+
+
+def _utf8_as_western(text: str) -> bool:
+    for found in _TRIPLE.finditer(text):
+        if any(char not in _TYPOGRAPHIC for char in found.group()[1:]) and _as_utf8(found.group()):
+            return True
+    for found in _PAIR.finditer(text):
+        lead, follows = found.group()[0], found.group()[1]
+        if follows not in _TYPOGRAPHIC or (lead == "Ã" and follows in "©®ºª") or (lead == "Â" and follows in "©®°"):
+            return True
+    return any(_as_utf8(found.group()) for several in (_TRIPLES, _PAIRS) for found in several.finditer(text))
+
+
+def _as_utf8(text: str) -> str | None:
+    """What the bytes that `text` shows are in UTF-8; None where they are none, or of no character."""
+    try:
+        made = bytes(_BYTE_OF[char] for char in text).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return made if made.isprintable() else None
+
+
+def _utf8_as_gbk(text: str) -> bool:
+    """Whether a run of Chinese is, as GBK's bytes, UTF-8 of common Chinese, while it is itself none that anyone writes.
+
+    A character of an odd number of bytes takes the next one with it, so bytes at the ends of a run may be lost.
+    """
+    for run in _RUN.finditer(text):
+        shown = run.group()
+        raw = shown.encode(
+            "gb18030", "replace"
+        )  # which has the private characters that bytes of no other were shown as
+        made = raw.decode("utf-8", "ignore")
+        letters = [char for char in made if "\u3040" <= char <= "\u9fff"]
+        covered = sum(len(char.encode()) for char in made if not char.isascii())
+        whole = covered >= MOST_BYTES * len(raw)
+        if len(letters) >= 2 and whole and _common(made) > 0.7 and _common(shown) < 0.75:
+            return True
+    return False
+
+
+def _common(text: str) -> float:
+    """The share of Chinese characters that are kana or among the 3,755 most used ones (GB 2312, level 1)."""
+    han = [char for char in text if "\u3040" <= char <= "\u9fff" or "\ue000" <= char <= "\uf8ff"]
+    return sum(_is_common(char) for char in han) / len(han) if han else 0.0
+
+
+def _is_common(char: str) -> bool:
+    if char <= "\u30ff":
+        return True
+    try:
+        return 0xB0 <= char.encode("gb2312")[0] <= 0xD7
+    except UnicodeEncodeError:
+        return False
+
+
+def _gbk_as_western(text: str) -> bool:
+    for run in _LATIN_RUN.finditer(text):
+        shown = run.group()
+        # Lists of letters with accents are read as Chinese too; GBK's bytes nearly always include signs.
+        if any("\xa1" <= char <= "\xbf" for char in shown) and any(char >= "\xc0" for char in shown):
+            made = shown.encode("latin-1").decode("gbk", "ignore")
+            han = [char for char in made if "\u4e00" <= char <= "\u9fff"]
+            if len(han) >= 2 and len(han) >= 0.8 * len(shown) / 2 and _common(made) > 0.7:
+                return True
+    return False

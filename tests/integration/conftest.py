@@ -1,0 +1,35 @@
+"""Servers that integration tests share: started once a session, and only where a test asks for one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.kafka_broker import Broker, kafka_home
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A newcomer without Kafka is told so by one test that is skipped, not by each that would need it."""
+    wanting = [item for item in items if item.get_closest_marker("kafka")]
+    if wanting and kafka_home() is None and os.environ.get("CI") != "true":
+        config.hook.pytest_deselected(items=wanting[1:])
+        items[:] = [item for item in items if item not in wanting[1:]]
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A Kafka broker, started once; a newcomer without Kafka skips what needs it, CI does not."""
+    home = kafka_home()
+    if home is None:
+        missing = (
+            "no Kafka: name its folder in KAFKA_HOME (tests/integration/kafka_broker.py), and have java 17 on PATH"
+        )
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    started = Broker(home, tmp_path_factory.mktemp("kafka"))
+    started.start()
+    yield started
+    started.kill()

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import random
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feedback.near import MOST_COMPARED, Said, first_near, is_near, marks, said
+
+ANSWER = "您好，已为您登记。"
+LONG = "我上个星期在你们店里买的外套洗了一次就起球了，质量也实在说不过去，{}，应该怎么办"
+
+
+def row(question: str, target: str = ANSWER) -> Said:
+    return said([("system", "Be brief. 3 rules."), ("user", question)], target)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("怎么退货", "请问怎么退货呢？"),
+        ("怎么退货", "如何退货"),
+        ("我想退货", "您好，我要退货，谢谢"),
+        ("衣服洗了一次就褪色了", "衣服洗了一次就褪色！！"),
+        ("登陆不上", "登录不上了"),
+        ("How do I return it?", "Hi, how can I return it please"),
+        ("My order has not arrived yet, where is it?", "My order has not arived yet, where is it"),
+        (LONG.format("袖口脱线"), LONG.format("袖囗脱线")),
+    ],
+)
+def test_what_differs_in_form_only_is_near(one: str, other: str) -> None:
+    assert is_near(row(one), row(other)) and is_near(row(other), row(one))
+    assert first_near([row(one), row(other)]) == {1: 0}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("要退货", "不要退货"),
+        ("没收到货", "收到货"),
+        ("能不能退", "能退"),
+        ("五天能到吗", "六天能到吗"),
+        ("5天能到吗", "6天能到吗"),
+        ("WH-1000 坏了", "WH-900 坏了"),
+        ("iPhone坏了", "iPad坏了"),
+        ("手机坏了", "手表坏了"),
+        ("红色还有吗", "蓝色还有吗"),
+        ("怎么买", "怎么卖"),
+        ("帮我查张伟的订单", "帮我查李娜的订单"),
+        ("我住在北京", "我住在上海"),
+        ("我的手机[PHONE_1]", "我的手机[PHONE_2]"),
+        ("I can return it", "I can't return it"),
+        ("I want a refund", "I do not want a refund"),
+        ("Please ask Anna about my order", "Please ask Hanna about my order"),
+        ("The blue one broke", "The red one broke"),
+        (LONG.format("买的是红色"), LONG.format("买的是蓝色")),
+    ],
+)
+def test_what_differs_in_meaning_is_not(one: str, other: str) -> None:
+    assert not is_near(row(one), row(other)) and first_near([row(one), row(other)]) == {}
+
+
+def test_the_answers_must_be_near_too() -> None:
+    assert not is_near(row("怎么退货", "三天内申请。"), row("怎么退货呢", "五天内申请。"))
+    assert not is_near(row("怎么退货", "可以退。"), row("怎么退货呢", "请换货。"))
+    assert is_near(row("怎么退货", "您好，三天内申请"), row("怎么退货呢", "三天内申请哦。"))
+
+
+def test_turns_stand_in_their_places() -> None:
+    one = said([("user", "退货"), ("assistant", "好"), ("user", "继续")], ANSWER)
+    other = said([("user", "退货继续"), ("assistant", "好"), ("user", "继续")], ANSWER)
+    assert not is_near(one, other) and not is_near(one, said([("user", "退货好继续")], ANSWER))
+
+
+def test_marks_are_numbers_negations_names_and_codes_in_order() -> None:
+    assert marks("不要 WH-1000，三天 5.5 kg for Ann. The end") == ("not", "wh-1000", "1000", "三", "5.5", "ann")
+    assert "[PHONE_1]" in marks("打[PHONE_1]")
+    assert marks("不好意思，看一下") == ()
+
+
+def test_the_first_stays_and_stands_for_all() -> None:
+    rows = [row("怎么退货"), row("怎么换货"), row("请问怎么退货"), row("怎么退货呀"), row("怎么换货呢")]
+    assert first_near(rows) == {2: 0, 3: 0, 4: 1}
+
+
+def test_a_flood_of_one_form_costs_no_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, compared = random.Random(1), []
+    words = ["".join(draw.choices(string.ascii_lowercase, k=7)) for _ in range(600)]
+    rows = [row(f"there is a complaint about the thing in the house and the {word}") for word in words]
+    from feedback import near
+
+    def counted(one: Said, other: Said) -> bool:
+        compared.append(1)
+        return is_near(one, other)
+
+    monkeypatch.setattr(near, "is_near", counted)
+    first_near(rows)
+    assert len(compared) <= MOST_COMPARED * len(rows)
+
+
+PARTS = st.lists(
+    st.sampled_from(
+        [
+            "衣服",
+            "手机",
+            "怎么",
+            "退货",
+            "请问",
+            "三天",
+            "不",
+            "5",
+            "没",
+            "Ann",
+            "WH-1",
+            "了",
+            "吗",
+            "return",
+            "it",
+            "please",
+        ]
+    ),
+    max_size=8,
+).map(" ".join)
+
+
+@given(PARTS, PARTS)
+def test_near_goes_both_ways_and_every_text_is_near_itself(one: str, other: str) -> None:
+    assert is_near(row(one), row(one))
+    assert is_near(row(one), row(other)) == is_near(row(other), row(one))
+
+
+@given(PARTS, st.sampled_from(["不", "没", "7", "XK-12", " never "]), st.integers(0, 20))
+def test_a_mark_more_is_another_question(text: str, mark: str, at: int) -> None:
+    assert not is_near(row(text), row(f"{text[:at]} {mark} {text[at:]}"))
