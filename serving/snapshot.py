@@ -62,7 +62,8 @@ class Watch:
         self._worker, self._poll_ms = worker, poll_ms
         self._beaten: tuple[int, int] = (-1, 0)
         self._beating: asyncio.Task[None] | None = None
-        self._refreshing: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
         self.now = Snapshot()
         self.store_away = False
@@ -81,10 +82,19 @@ class Watch:
             await asyncio.sleep(self._poll_ms / 1000)
 
     async def refresh(self) -> None:
-        """Look now. Callers at the same time share one look."""
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._look())
-        await asyncio.shield(self._refreshing)
+        """Look now. Who asks during a look waits for the next one, for what they know of may be newer than this one."""
+        if self._next is not None:
+            mine = self._next
+        elif self._looking is None or self._looking.done():
+            mine = self._looking = asyncio.create_task(self._look())
+        else:
+            mine = self._next = asyncio.create_task(self._look_after(self._looking))
+        await asyncio.shield(mine)
+
+    async def _look_after(self, before: asyncio.Task[None]) -> None:
+        await asyncio.wait([before])
+        self._looking, self._next = self._next, None
+        await self._look()
 
     async def _look(self) -> None:
         before = self.now
