@@ -1,6 +1,8 @@
 # make demo   set up, start the service, play the help desk against it, report   (CYCLES=2 for two)
 # make test   lint, types, import contracts and all tests, the demo's whole loop on real vLLM among them (45 minutes)
 # make e2e    that part alone: the demo played through and its report asserted, each process killed once (30 minutes)
+# make chaos  kill -9 of each part at named points and at random ones, over Kafka and PostgreSQL: nothing lost, nothing twice
+#             (10 minutes; ARGS="--seed 7 --rounds 1"; a short form of it is in `make integration`)
 # make bench-releases   two releases under load, and a kill of the engine: conditions asserted, figures in JSON (5 minutes)
 # make bench-consumer   events a second into SQLite and PostgreSQL, beside a bare loop (2 minutes; ARGS=--long: half an hour)
 # make bench-redact     what the rules against personal data find, and touch by mistake (a few seconds)
@@ -11,7 +13,7 @@ PYTHON ?= python3.11
 CYCLES ?= 1
 BIN := .venv/bin
 
-.PHONY: setup demo up test lint unit integration vllm e2e gpu mutants bench-releases bench-redact bench-consumer lock clean
+.PHONY: setup demo up test lint unit integration vllm e2e gpu chaos mutants bench-releases bench-redact bench-consumer lock clean
 
 setup:
 	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is not here. Install Python 3.11, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -45,6 +47,9 @@ e2e: setup
 
 gpu: setup
 	$(BIN)/pytest tests/gpu
+
+chaos: setup
+	$(BIN)/python -m tests.chaos --out chaos.json $(ARGS)
 
 mutants: setup
 	$(BIN)/mutmut run

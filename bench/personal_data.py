@@ -1,6 +1,6 @@
 """Generated corrections with personal data and secrets in them, and clean ones that look alike: Chinese and English.
 
-Written from the description of what must be found, before and apart from the rules that find it (feedback/redact.py),
+Written from the description of what must be found, before and apart from the rules that find it (thumbwheel/redact.py),
 and not to be changed to please them. Every value is drawn at random, nobody's, with its check digits right. A planted
 row holds one value in its prompt, and in half of the rows the answer repeats it. The clean rows hold what rules like to
 take for personal data: order and tracking numbers (drawn at random: one in ten passes Luhn's test), prices, dates,

@@ -31,8 +31,8 @@ from pathlib import Path
 
 from bench import personal_data, personal_data_held_out
 from bench.personal_data import Planted
-from feedback.redact import find, redact
 from retrain.statistics import Interval, wilson
+from thumbwheel.redact import find, redact
 
 LEAST_RECALL, MOST_TOUCHED, CONFIDENCE = 0.95, 0.01, 0.975
 GENERATORS = {"fitted": personal_data, "held out": personal_data_held_out}

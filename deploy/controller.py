@@ -4,7 +4,7 @@
 
 A tick takes the leader's lease, does what emergency stops asked for, starts and restarts the jobs of runs, smoke
 tests and judges rollouts, starts candidates that waited for their channel, asks for runs that are due, and once an hour
-has inferences past the feedback window archived (thumbwheel/store/retention.py). All that it
+keeps house (deploy/keeping.py). All that it
 knows between ticks can be lost: another controller reads the store and goes on. Whoever moved a thing first has won it,
 and LostRace only means to look again. Decisions are in `analysis`, `smoke` and `thumbwheel.trigger`.
 
@@ -27,6 +27,7 @@ from sqlalchemy import Connection
 from deploy.analysis import Analysis, analyse, overdue
 from deploy.announce import announce
 from deploy.jobs import Jobs
+from deploy.keeping import keep_house
 from deploy.runs import LOG_AWAY_MS, WHO, Runs, apart, move_runs, train_if_due
 from deploy.smoke import Smoke, smoke
 from thumbwheel import rollouts
@@ -43,7 +44,6 @@ from thumbwheel.settings import Settings
 from thumbwheel.stopping import stop_on_signals
 from thumbwheel.store import data_rows, fleet_rows, release_rows
 from thumbwheel.store.connection import Store, generation, open_store
-from thumbwheel.store.retention import retain
 
 LOG_MS = 2_000  # the longest that a tick waits for the event log
 LEADER = "leader:controller"
@@ -310,7 +310,7 @@ def make_controller(settings: Settings, home: Home, store: Store, log: EventLog)
         runs=Runs(settings, store, log, Jobs(home, os.environ)),
         holder=f"controller-{os.getpid()}-{os.urandom(4).hex()}",
         smoke_test=test,
-        retain=lambda: retain(store, log, artifacts, home, settings.feedback_window_s, system_clock, time.sleep),
+        retain=lambda: keep_house(settings, home, store, log, artifacts),
     )
 
 

@@ -29,13 +29,13 @@ from thumbwheel import base
 from thumbwheel.admin_client import endpoints
 from thumbwheel.cli import add_json, parser, settings_from
 from thumbwheel.clock import system_clock
-from thumbwheel.errors import NotRunning, SettingsError, StoreError, StoreUnavailable
+from thumbwheel.errors import BrokersRefuse, NotRunning, SettingsError, StoreError, StoreUnavailable
 from thumbwheel.eventlog import Positions, topics
 from thumbwheel.eventlog.opening import cluster_of, open_log
 from thumbwheel.eventlog.topics import Topic
 from thumbwheel.home import Home, supervisor_pid
 from thumbwheel.ids import DAY_MS
-from thumbwheel.settings import DEFAULT_MODEL, HOST_OF, USUAL_PORTS, Settings
+from thumbwheel.settings import DEFAULT_MODEL, HOST_OF, SETTINGS_FILE, USUAL_PORTS, Settings, holds_secrets, kept_s
 from thumbwheel.store import data_rows, dead_letter_rows, fleet_rows, schema
 from thumbwheel.store.connection import connect, existing_store, size_bytes, version
 from thumbwheel.store.partitions import partitioned_days
@@ -162,6 +162,8 @@ def permissions(home: Home) -> Iterator[Finding]:
         yield Finding("home", f"{home.root} is not there yet; `thumbwheel up` makes it")
         return
     private = [home.root, home.keys, home.runs, home.artifacts, home.store, home.events]
+    if holds_secrets(home.root):
+        private.append(home.root / SETTINGS_FILE)
     files = sorted(home.keys.glob("*"))
     for path in [*private, *files]:
         if not path.exists():
@@ -304,9 +306,14 @@ def event_log(settings: Settings, home: Home, up: int | None, held: Positions) -
             cluster = cluster_of(settings, settings.kafka)
             brokers, there = describe(cluster, time.monotonic() + KAFKA_S)
         except StoreUnavailable as error:
-            yield Finding("Kafka", str(error), "see that the brokers run which the setting `kafka` names")
+            right = (
+                "see that the brokers run which the setting `kafka` names, and that `kafka_security` is what they want"
+            )
+            yield Finding("Kafka", str(error), error.advice if isinstance(error, BrokersRefuse) else right)
             return
-        yield from broker_topics(brokers, there, settings.feedback_window_s, cluster.topics)
+        if (settings.kafka_security, settings.kafka_mechanism) == ("SASL_PLAINTEXT", "PLAIN"):
+            yield Finding("Kafka", "its password goes over the network as it is", "set `kafka_security` to SASL_SSL")
+        yield from broker_topics(brokers, there, settings.feedback_window_s, cluster.topics, cluster.kept_s)
         if set(there) != set(cluster.topics):
             return
     try:
@@ -318,19 +325,32 @@ def event_log(settings: Settings, home: Home, up: int | None, held: Positions) -
     except StoreUnavailable as error:
         yield Finding("event log", str(error), f"see {home.logs}/relay.log" if settings.kafka else "see the disk")
         return
+    if settings.kafka is None:
+        yield kept_records(settings, home)
     lag = sum(end - held.get(topic, {}).get(part, 0) for topic, parts in ends.items() for part, end in parts.items())
     slow = lag > LAG_RECORDS
     yield Finding("consumer", f"{lag} records behind", f"see {home.logs}/consumer.log" if slow else None)
 
 
+def kept_records(settings: Settings, home: Home) -> Finding:
+    """For how long the SQLite event log keeps each topic, and how big its file is."""
+    kept_ms = {name: topics.retention_ms(name, settings.feedback_window_s, kept_s(settings)) for name in topics.ALL}
+    told = (f"{name} {'for ever' if ms < 0 else f'for {ms / DAY_MS:g} days'}" for name, ms in kept_ms.items())
+    return Finding("event log", f"SQLite, {home.events.stat().st_size / 2**20:.0f} MiB; keeps {', '.join(told)}")
+
+
 def broker_topics(
-    brokers: int, there: Mapping[str, Topic], window_s: float, wanted: Sequence[str] = topics.ALL
+    brokers: int,
+    there: Mapping[str, Topic],
+    window_s: float,
+    wanted: Sequence[str] = topics.ALL,
+    kept_s: topics.Kept = topics.DEFAULTS,
 ) -> Iterator[Finding]:
     """How the `wanted` topics are set up, in a cluster of so many brokers, for this feedback window."""
     yield Finding("Kafka", f"{brokers} brokers, {len(there)} of {len(wanted)} topics")
     for name in wanted:
         found = there.get(name)
-        wrong = list(topics.faults(name, found, brokers, window_s))
+        wrong = list(topics.faults(name, found, brokers, window_s, kept_s))
         for what, advice in wrong:
             yield Finding(f"topic {name}", what, advice)
         if found is not None and not wrong:

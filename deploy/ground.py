@@ -87,7 +87,7 @@ def make_keys(home: Home, store: Store, now_ms: int) -> None:
         with store.write() as tx:
             if keys.hash_key(text) in {key.hash for key in fleet_rows.all_keys(tx)}:
                 continue
-            record = keys.as_record(text, kind, TENANT, frozenset(), now_ms)
+            record = keys.as_record(text, kind, TENANT, keys.OWN_RIGHTS[kind], now_ms)
             fleet_rows.insert_key(tx, record, now_ms)
             fleet_rows.record(tx, now_ms, "supervisor", "create_key", record.id, None, {"kind": kind})
 

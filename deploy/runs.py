@@ -174,7 +174,10 @@ def _pass_training(me: Runs, run: Run, now_ms: int) -> None:
         if run.release is not None:
             rollouts.advance_run(tx, run, "evaluating", now_ms, attempts=1)
             return
-        reason = f"no training: the weights are not here, an upstream answers; dataset {run.dataset} is frozen"
+        reason = (
+            f"nothing went wrong: dataset {run.dataset} is frozen, which is all that a run can do where an upstream "
+            "answers; there is no training, since the weights are not here"
+        )
         rollouts.finish_run(tx, run, "failed", (reason,), None, now_ms, WHO)
 
 

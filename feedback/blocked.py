@@ -1,8 +1,10 @@
 """Terms that no answer may hold: the built-in list and the channel's own. Answers only; a complaint may swear.
 
 Terms are compared as `clean.compared` does. One that begins or ends with a letter of a script with blanks between words
-matches whole words only; Chinese, Japanese and Thai terms match anywhere, blanks inside left out. What the channel
-allows stands, also where it holds a term.
+matches whole words only; Chinese, Japanese and Thai terms match anywhere, blanks inside left out and traditional
+characters as simplified ones. Gross abuse is also known by its forms, since Chinese puts it together freely, and told
+from the words that hold the same characters (妈妈, 滚动, 电脑残留). What the channel allows stands, also where it holds
+a term.
 """
 
 from __future__ import annotations
@@ -11,16 +13,38 @@ import re
 from collections.abc import Iterable
 
 from feedback.clean import compared
+from feedback.simplified import simplified
 
 # Abuse that no house says to its customers. Words that only some readers mind are the channel's to name.
 BUILT_IN = (
     "fuck", "fucking", "fucked", "fucker", "motherfucker", "bullshit", "shitty", "asshole", "arsehole",
     "cunt", "dickhead",
     "son of a bitch", "wanker", "twat", "faggot", "nigger", "retard", "kill yourself", "go to hell", "stfu",
-    "傻逼", "傻屄", "煞笔", "操你妈", "操你大爷", "草泥马", "去你妈的", "你妈逼", "狗娘养的", "王八蛋", "滚犊子",
-    "婊子", "脑残",
-    "智障东西", "妈了个逼", "日你妈", "你去死", "艹你", "他妈的混蛋", "贱人", "死全家",
+    "piece of shit", "dumbass", "motherfucking", "fuckin", "eat shit", "f*ck", "f**k", "fck you", "you bitch",
+    "傻屄", "煞笔", "草泥马", "狗娘养", "王八蛋", "王八羔子", "滚犊子", "婊子", "智障东西", "妈了个逼", "艹你", "贱人",
+    "死全家", "全家死", "妈卖批", "马勒戈壁", "尼玛的", "狗杂种", "小杂种", "野杂种", "狗日的", "操蛋",
+    "冚家", "扑街仔", "仆街", "屌你", "丢你老母", "傻狗", "蠢猪", "蠢驴", "骚货", "贱货", "贱逼", "死妈", "臭傻",
+    "cnm", "nmsl", "mlgb", "wqnmlgb",
 )  # fmt: skip
+# Each with what makes other words of the same characters.
+_FORMS = (
+    r"傻(?:逼|比(?!较|例|重|赛)|叉|屌|吊(?!.)|缺(?!少|点|乏)|[bx](?![a-z]))",
+    r"(?<![体情早])[操草艹干日肏](?:你|他|她|尼|泥)(?:妈|马|娘|大爷|祖宗|全家)(?!妈)(?<![生今昨明每节假整周往当能我]日你妈)",
+    r"(?:滚|去|叼|干|问候)你(?:妈|娘|大爷)的?(?:蛋|逼|头|个|吧)?(?=蛋|头|的|逼|个|吧|[，。！!,.~\s]|$)(?!的(?:家|手机|电话|单位|医院|学校|房))",
+    r"你妈的?(?:逼|比(?!你|他|我|较)|批(?!准)|蛋(?!糕)|个(?:逼|头|屁|鬼)|头(?!发|痛|疼|像|晕)|屁(?!股)|鬼|死了|b(?![a-z]))",
+    r"(?:真|太|都|去|你|我|特)他妈(?!妈)|个他妈的|他妈的?(?:废物|混蛋|垃圾|骗子|白痴|蠢|傻|王八|神经|智障|畜生|杂种|狗|贱|滚|闭嘴|有病|烦死)",
+    r"(?:^|[，。！？!?,.;；：:\s“\"])妈的(?!妈|手机|电话|身份|账|号|卡|名|生日|药|病|房|家|医保|社保|话|爱|味|菜|钱|微信|户口|证|车|东西|衣|年龄|单)",
+    r"(?<![使让令致部经面肉])你?(?<=你)麻痹(?!大意|了|症|患)|你麻痹的",
+    r"(?<!过)(?<!前)去死(?!海|亡|角|胡同|者|皮|机|锁|记|人)(?:吧|啦|啊|一死|你们)|(?:你们?|快|赶紧|早点|给我|都)去死(?!海|亡|角|者|皮|人)",
+    r"(?<![翻打])滚(?:蛋(?!液|黄|糊|卷|白)|犊|你妈|你大爷|你的蛋|粗)|(?:给我|给老子|快|赶紧|趁早|麻溜)滚(?!动|烫|开水|筒|轮|珠|热|存|边)|"
+    r"(?:嫌|不爽|不服|不满|不愿|不想|爱)[^，。！]{0,6}就滚(?!动|筒)",
+    r"(?:你个?|你是|个|是个|真是|妈的|大|群|这种|全是)智障(?!人|儿|者|碍|学|残|员|孩|患|服|康|家)",
+    r"(?:你这?个?|一?群|一?帮|老|臭|大)废物(?![利回处料箱桶分再品的站])|(?:是个|真是)废物[，。！!]",
+    r"(?:你个?|这?个|一?群|一?帮|老|小|大|是)(?:白痴|畜生|贱种|狗东西|王八|混账东西)",
+    r"(?<=[慢看问催笑吵急烦滚废查退赔美])你妹(?=[，。！!,.~\s啊的]|$)",
+    r"(?<![电大小头])脑残(?!留|疾|障|骸|余|存|联|片)",
+    r"(?<!在)(?<!让)你去死(?!海|亡|角|者)",
+)
 # Scripts whose words no blank parts.
 _UNPARTED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _JOINED = re.compile(rf"(?<=[{_UNPARTED}]) (?=[{_UNPARTED}])")
@@ -29,7 +53,7 @@ _JOINED = re.compile(rf"(?<=[{_UNPARTED}]) (?=[{_UNPARTED}])")
 def blocking(terms: Iterable[str]) -> re.Pattern[str]:
     """A pattern of the built-in terms and `terms`, for `holds_blocked`."""
     wanted = sorted({_folded(term) for term in (*BUILT_IN, *terms)} - {""}, key=lambda term: (-len(term), term))
-    return re.compile("|".join(map(_whole, wanted)))
+    return re.compile("|".join([*map(_whole, wanted), *_FORMS]))
 
 
 def _whole(term: str) -> str:
@@ -39,7 +63,7 @@ def _whole(term: str) -> str:
 
 
 def _folded(text: str) -> str:
-    return _JOINED.sub("", compared(text))
+    return _JOINED.sub("", simplified(compared(text)))
 
 
 def holds_blocked(text: str, terms: re.Pattern[str], allowed: Iterable[str] = ()) -> bool:

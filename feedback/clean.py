@@ -19,6 +19,8 @@ _UNSEEN = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000\U000e0001]"
 )
+# What a terminal takes for colours and titles: with its escape character alone gone, "[0m" would stay.
+_ESCAPED = re.compile("(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)")
 _JOINERS = re.compile("[\u200c\u200d]+")
 # Who needs joiners: Arabic and the scripts beside it, those of India and its neighbours, Mongolian; emoji, their skin
 # tones, presentation selectors and tags.
@@ -33,13 +35,18 @@ _TAGS = re.compile("(\U0001f3f4[\U000e0020-\U000e007f]*)|[\U000e0020-\U000e007f]
 # Normalizing sorts the marks on a character, in time that grows with the square of their number. No script needs more
 # than a few; Unicode's stream-safe text (UAX #15) has at most 30.
 MOST_MARKS = 30
+# How often a unit of at most so many letters is said before it is a loop: 好好好 and 谢谢谢谢 are none.
+LOOPS = ((1, 10), (2, 6), (7, 5), (24, 4))
+LOOP_SHARE = 0.6  # of a text's letters that the loop must be
+_REPEATED = re.compile(r"(.{1,24}?)\1{3,}")
+_LAUGH = re.compile(r"[哈嘿呵嘻嘎啊噢哦嗯咯呜w笑草ㅋㅎㅠ]+|[hjxк]+[aeiаеи]*|[aeiаеи]+[hjxхк]+|х[аеи]|[аеи]х|lol|[km]")
 # Where too many of them may stand: no mark is ASCII, a blank, or a letter, except for the two halfwidth ones.
 _MAYBE_MARKS = re.compile(rf"(?:[^\w\s\0-\x7f]|[\uff9e\uff9f]){{{MOST_MARKS + 1},}}")
 
 
 def clean(text: str) -> str:
     """`text` in NFC with line feeds as line ends, without invisible characters or heaps of marks. Idempotent."""
-    text = _UNSEEN.sub("", _LINE_ENDS.sub("\n", text))
+    text = _UNSEEN.sub("", _ESCAPED.sub("", _LINE_ENDS.sub("\n", text)))
     text = _normal(_TAGS.sub(lambda found: found.group(1) or "", text))
     return _normal(_JOINERS.sub(lambda found: found.group() if _joins(text, found) else "", text))
 
@@ -81,5 +88,20 @@ def width(text: str) -> int:
 
 
 def says_nothing(text: str) -> bool:
-    """Whether no letter or digit of any script is in it, or it is a loop or mixed beyond any language."""
-    return not any(char.isalnum() for char in text) or "degenerate" in flags(text, None)
+    """Whether no letter or digit of any script is in it, or it is a loop or mixed beyond any language.
+
+    What a wrong encoding lost of it is another fault (mojibake.py).
+    """
+    text = text.replace("\ufffd", "")
+    return not any(char.isalnum() for char in text) or _is_loop(text) or "degenerate" in flags(text, None)
+
+
+def _is_loop(text: str) -> bool:
+    """Whether most of a text is one thing said over and over, more often than people do; no number, no laugh."""
+    said = "".join(char for char in text.casefold() if char.isalnum())
+    for run in _REPEATED.finditer(said):
+        unit, long = run.group(1), run.end() - run.start()
+        often = next(least for longest, least in LOOPS if len(unit) <= longest)
+        if long >= often * len(unit) and long >= LOOP_SHARE * len(said):
+            return not unit.isdigit() and not _LAUGH.fullmatch(unit)
+    return False

@@ -18,6 +18,7 @@ is skipped.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Collection, Sequence
@@ -29,7 +30,7 @@ from thumbwheel.clock import Clock, lasts, system_clock
 from thumbwheel.errors import LostRace, StoreUnavailable
 from thumbwheel.eventlog import EventLog, Place
 from thumbwheel.eventlog.opening import open_log
-from thumbwheel.home import prepare
+from thumbwheel.home import prepare, read_secret
 from thumbwheel.stopping import stop_on_signals
 from thumbwheel.store import data_rows, ingestion
 from thumbwheel.store.connection import Store, open_store
@@ -46,6 +47,7 @@ class Reading:
     """What a consumer knows between two turns: its partitions, where the log was last seen to end, and its pauses."""
 
     apart: Collection[str] = ()
+    secret: bytes = b""
     generation: int | None = None
     partitions: dict[Place, Position] = field(default_factory=dict)
     ends: dict[Place, int] = field(default_factory=dict)
@@ -113,14 +115,15 @@ def consume(
     window_s: float,
     stop: threading.Event,
     apart: Collection[str] = (),
+    secret: bytes = b"",
 ) -> None:
     """Read until `stop` is set. Raises LostRace when other consumers have taken every partition.
 
     `poll_s` is the wait where there is nothing to read, `window_s` how long feedback waits for its inference; `apart`
-    are the channels whose dead letters have topics of their own.
+    are the channels whose dead letters have topics of their own, `secret` is the home's.
     """
     wait_s = FIRST_WAIT_S
-    me = Reading(apart)
+    me = Reading(apart, secret)
     while not stop.is_set():
         try:
             moved = _turn(me, store, log, clock, poll_s)
@@ -157,7 +160,7 @@ def _turn(me: Reading, store: Store, log: EventLog, clock: Clock, poll_s: float)
             continue
         if at.offset >= me.ends.get(place, 0):
             continue
-        after = step(store, log, at, clock(), apart=me.apart)
+        after = step(store, log, at, clock(), apart=me.apart, secret=me.secret)
         moved = moved or after.offset != at.offset
         if after.streak >= STREAK:
             log_lines.error(
@@ -193,10 +196,11 @@ def run(argv: list[str]) -> int:
     home = prepare(settings.home)
     stop = stop_on_signals()
     store, log = open_store(settings, home), open_log(settings, home, "member")
+    gc.freeze()  # no collection need look again at what is loaded by now: that took as long as reading the events
     try:
         poll_s = settings.consumer_poll_ms / 1000
         window_s = settings.feedback_window_s
-        consume(store, log, system_clock, poll_s, window_s, stop, settings.dead_letter_channels)
+        consume(store, log, system_clock, poll_s, window_s, stop, settings.dead_letter_channels, read_secret(home))
     except LostRace as error:
         log_lines.error("stopping: %s", error)
         return 1

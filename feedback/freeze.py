@@ -20,29 +20,32 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-from sqlalchemy import Connection
-
-from feedback.curate import Curation, Snapshot, curate
-from feedback.join import Joined
-from feedback.names import FindNames, finder
+from feedback.capture import take_snapshot
+from feedback.card import reasons_of
+from feedback.curate import Curation, curate
+from feedback.names import finder
+from feedback.naming import Naming, record_names
+from feedback.snapshot import Snapshot
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import parser, settings_from
 from thumbwheel.clock import Clock, system_clock
+from thumbwheel.dataset_files import CARD, REASONS, ROWS
 from thumbwheel.errors import ArtifactError, JobError, LostRace, StoreUnavailable
+from thumbwheel.eventlog.opening import open_log
 from thumbwheel.home import Home, prepare
 from thumbwheel.ledger import NO_RUN_YET, USED, WAITING
 from thumbwheel.progress import AGAIN, note, seconds_left
 from thumbwheel.records import Run
 from thumbwheel.rollouts import advance_run, finish_run
+from thumbwheel.settings import Settings, models_of_names
 from thumbwheel.store import data_rows, dataset_rows, release_rows
 from thumbwheel.store.connection import Store, open_store
 from thumbwheel.store.dataset_rows import ExampleRow, Ruling
 
-ROWS, CARD = "rows.jsonl", "card.json"
 CATCH_UP_S = 300.0  # how long the consumer may take to reach the run's positions
 STRAGGLERS_S = 5.0  # how long an inference may be behind a feedback that was acknowledged
 RECENT_MS = 60_000  # a feedback that is older has no inference on its way
@@ -51,6 +54,8 @@ NOTE_MS = 1_000  # while it waits, the run's row says how far it is so often
 TRIES, TRY_S = 8, 0.5  # for a store or an artifact store that is locked, full or away; then the job ends with AGAIN
 
 Sleep = Callable[[float], None]
+Wanted = Mapping[str, Mapping[int, int]] | Mapping[str, Mapping[str, int]]
+"""Positions in the log; partitions may be text, as JSON makes them."""
 
 log_lines = logging.getLogger("thumbwheel.curator")
 
@@ -62,11 +67,12 @@ def freeze(
     run_id: str,
     clock: Clock,
     sleep: Sleep,
-    find_names: FindNames | None = None,
+    naming: Naming | None = None,
+    window_s: float = Settings.feedback_window_s,
 ) -> str:
     """Move the run on from `curating` and return its state; a run in another state stays as it is.
 
-    `find_names` is the model that finds names to redact; without it names stay.
+    `naming` finds names to redact; without it names stay. Feedback waits for its inference for `window_s`.
     Raises JobError where it cannot go on, StoreUnavailable.
     """
     with store.read() as tx:
@@ -76,14 +82,23 @@ def freeze(
         return run.state
     if not channel.policies.train:
         raise JobError(f"Channel {run.channel} does not permit training (its policy `train` is off).")
-    _await_consumer(store, run, clock, sleep)
+    _await_consumer(store, run, run.positions, clock, sleep)
     _await_stragglers(store, run, clock, sleep)
+    if naming is not None:
+        _find_names(store, run, naming, clock, sleep)
     with store.read() as tx:
-        snapshot = take_snapshot(tx, artifacts, run)
-    if find_names is not None:
-        _note(store, run, clock, "finding names", 0, len(snapshot.rows))
-        names, by = find_names(snapshot.rows)
-        snapshot = replace(snapshot, names=names, names_by=by)
+        # What it reads and how far the log was read then are of one transaction, and so are the policies.
+        channel = release_rows.get_channel(tx, run.channel)
+        snapshot = take_snapshot(
+            tx,
+            artifacts,
+            channel,
+            dataset_rows.learnt_from(tx, channel.stable),
+            as_of_ms=clock(),
+            window_ms=round(window_s * 1000),
+            wants_new=run.release is None,
+            names_by=None if naming is None else naming.finder.by,
+        )
     _note(store, run, clock, "curating", 0, len(snapshot.rows))
     curation = curate(snapshot)
     if curation.shortfall:
@@ -93,69 +108,37 @@ def freeze(
     return _commit(store, run_id, snapshot, curation, sha, clock)
 
 
-def take_snapshot(tx: Connection, artifacts: ArtifactStore, run: Run) -> Snapshot:
-    """All that curation may depend on, of this moment. It holds at least what was acknowledged before the run."""
-    channel = release_rows.get_channel(tx, run.channel)
-    incumbent = dataset_rows.learnt_from(tx, channel.stable)
-    rows = tuple(
-        Joined(
-            feedback=row.id,
-            inference=row.inference,
-            author=row.author,
-            role=row.role,
-            at_ms=row.at_ms,
-            seq=row.seq,
-            correction=row.correction,
-            state=row.state,
-            reason=row.reason,
-            messages=row.messages,
-            answer=row.answer,
-        )
-        for row in dataset_rows.feedback_with_inferences(tx, run.channel)
-    )
-    return Snapshot(
-        channel=run.channel,
-        rows=rows,
-        as_of_ms=max((row.at_ms for row in rows), default=0),
-        positions=data_rows.positions(tx),
-        splits=dataset_rows.splits_of(tx, run.channel),
-        incumbent=incumbent,
-        since={} if incumbent is None else since_when(artifacts, incumbent),
-        wants_new=run.release is None,
-        clean=channel.policies.clean,
-        trust=channel.policies.trust,
-    )
-
-
-def since_when(artifacts: ArtifactStore, incumbent: str) -> dict[str, str]:
-    """For each example of the incumbent's dataset, the first dataset of its line that held it. Raises JobError."""
-    try:
-        artifacts.verify(incumbent)
-    except ArtifactError as error:
-        raise JobError(f"The dataset that the stable release learnt from cannot be read: {error}") from error
-    lines = (artifacts.path(incumbent) / ROWS).read_bytes().splitlines()
-    return {row["id"]: row["since"] or incumbent for row in map(json.loads, lines)}
-
-
 def publish(artifacts: ArtifactStore, scratch: Path, curation: Curation) -> str:
     """Write the dataset under `scratch`, publish it, and return its sha256. Raises ArtifactError, StoreUnavailable."""
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         scratch.mkdir(mode=0o700, parents=True)
         (scratch / ROWS).write_bytes(curation.rows)
+        (scratch / REASONS).write_bytes(reasons_of(curation.verdicts))
         (scratch / CARD).write_bytes(curation.card)
     except OSError as error:
         raise StoreUnavailable(f"the dataset cannot be written: {error.strerror}") from error
     return artifacts.publish(scratch, "dataset", {"rows": len(curation.examples)})
 
 
-def _await_consumer(store: Store, run: Run, clock: Clock, sleep: Sleep) -> None:
+def _find_names(store: Store, run: Run, naming: Naming, clock: Clock, sleep: Sleep) -> None:
+    record_names(
+        store,
+        run.channel,
+        naming,
+        clock,
+        lambda done, of: _note(store, run, clock, "finding names", done, of),
+        lambda positions: _await_consumer(store, run, positions, clock, sleep),
+    )
+
+
+def _await_consumer(store: Store, run: Run, wanted: Wanted, clock: Clock, sleep: Sleep) -> None:
     deadline, note_ms = clock() + int(CATCH_UP_S * 1000), clock()
     began: tuple[float, int] | None = None
     told: int | None = None
     while True:
         with store.read() as tx:
-            done, of = data_rows.events_read(tx, run.positions)
+            done, of = data_rows.events_read(tx, wanted)
         if done == of:
             return
         if clock() >= note_ms and done != told:
@@ -206,13 +189,14 @@ def _commit(store: Store, run_id: str, snapshot: Snapshot, curation: Curation, s
             return run.state
         examples = [
             ExampleRow(
-                example.id,
+                id_,
                 example.proposal.source.feedback,
                 example.proposal.source.inference,
                 example.proposal.author,
                 example.split,
+                kind,
             )
-            for example in curation.examples
+            for id_, kind, example in curation.lines
         ]
         now_ms = clock()
         dataset_rows.insert_dataset(
@@ -243,21 +227,36 @@ def run(argv: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = settings_from(arguments)
     home = prepare(settings.home)
-    store = open_store(settings, home)
-    try:
-        return _job(store, home, str(arguments.run), system_clock, time.sleep, settings.name_models)
-    finally:
-        store.close()
+    models = models_of_names(settings)
+    with closing(open_store(settings, home)) as store, ExitStack() as held:
+
+        def naming() -> Naming | None:
+            if not models:
+                return None
+            return Naming(finder(models), held.enter_context(closing(open_log(settings, home))))
+
+        window_s = settings.feedback_window_s
+        return _job(store, home, str(arguments.run), system_clock, time.sleep, naming, window_s)
 
 
-def _job(store: Store, home: Home, run_id: str, clock: Clock, sleep: Sleep, name_models: Sequence[str] = ()) -> int:
+def _job(
+    store: Store,
+    home: Home,
+    run_id: str,
+    clock: Clock,
+    sleep: Sleep,
+    make_naming: Callable[[], Naming | None] = lambda: None,
+    window_s: float = Settings.feedback_window_s,
+) -> int:
     artifacts = ArtifactStore(home.artifacts)
+    naming = None
     attempt = 0
     while True:
         attempt += 1
         try:
-            find_names = finder(dict(one.split("=", 1) for one in name_models)) if name_models else None
-            log_lines.info("run %s: %s", run_id, freeze(store, artifacts, home, run_id, clock, sleep, find_names))
+            naming = naming or make_naming()
+            state = freeze(store, artifacts, home, run_id, clock, sleep, naming, window_s)
+            log_lines.info("run %s: %s", run_id, state)
             return 0
         except (JobError, ArtifactError) as error:
             with store.write() as tx:

@@ -3,13 +3,16 @@
 A record that cannot be decoded or handled becomes a dead letter with its bytes and its reason, in the same transaction
 as the rest; the topic of dead letters gets it before that commits, so a killed consumer may write it there twice, and
 never leaves it out. `STREAK` of them in a row end the batch.
+
+Nearly always every record is good and every inference new. A batch is first taken as such, in few round trips; where
+that turns out wrong its transaction is rolled back, and it is taken anew in halves of halves down to what is wrong.
 """
 
 from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -17,14 +20,17 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
 from thumbwheel import events
+from thumbwheel.erasure import scrubbed
+from thumbwheel.errors import LostRace, StoreUnavailable
 from thumbwheel.eventlog import EventLog, Place, Record
-from thumbwheel.events import DeadLetterEvent, Event, FeedbackEvent, InferenceEvent, decode
+from thumbwheel.events import DeadLetterEvent, ErasureEvent, Event, FeedbackEvent, InferenceEvent, decode
 from thumbwheel.ids import channel_tag, channel_tag_in
-from thumbwheel.store import data_rows, dead_letter_rows, ingestion, release_rows
+from thumbwheel.store import data_rows, dead_letter_rows, erasure_rows, ingestion, release_rows
 from thumbwheel.store.connection import Store
 from thumbwheel.store.dead_letter_rows import DeadLetter
 
-BATCH = 500  # records a transaction
+BATCH = 2_000  # records a transaction, at most
+WARY = 20  # batches after one that was not all good and new
 STREAK = 10
 OUTAGES = (OperationalError, InterfaceError, InternalError)
 """Locked, full, away, or a server that only reads now: no record's fault."""
@@ -32,15 +38,23 @@ OUTAGES = (OperationalError, InterfaceError, InternalError)
 log_lines = logging.getLogger("thumbwheel.consumer")
 
 
+_Decoded = tuple[Record, Event | str]
+"""A record and its event, or why it has none."""
+
+
 @dataclass(frozen=True)
 class Position:
-    """How far this consumer has read one partition, and under which epoch. `streak` counts dead letters in a row."""
+    """How far this consumer has read one partition, and under which epoch.
+
+    `streak` counts dead letters in a row, `wary` the batches yet to come that are not taken for all good and new.
+    """
 
     topic: str
     partition: int
     epoch: int
     offset: int
     streak: int = 0
+    wary: int = 0
 
     @property
     def place(self) -> Place:
@@ -49,17 +63,31 @@ class Position:
 
 
 def step(
-    store: Store, log: EventLog, at: Position, now_ms: int, limit: int = BATCH, apart: Collection[str] = ()
+    store: Store,
+    log: EventLog,
+    at: Position,
+    now_ms: int,
+    limit: int = BATCH,
+    apart: Collection[str] = (),
+    secret: bytes = b"",
 ) -> Position:
     """Ingest up to `limit` records of one partition in one transaction. Raises StoreUnavailable, LostRace.
 
     It ends early at the dead letter that makes the streak full. Those of the channels in `apart` have their own topics.
+    `secret` is the home's, by which what an erased person said is known.
     """
     records = log.read(at.topic, at.partition, at.offset, limit)
     if not records:
         return at
+    batch = [(record, _decode(record)) for record in records]
+    if at.wary:
+        at = replace(at, wary=at.wary - 1)
+    elif (after := _all_at_once(store, at, batch, secret)) is not None:
+        return after
+    else:
+        at = replace(at, wary=WARY)
     with store.write(alone=False) as tx:
-        after, letters = _ingest(tx, at, records, now_ms)
+        after, letters = _ingest(tx, at, batch, now_ms, secret)
         data_rows.advance(tx, at.topic, at.partition, at.epoch, at.offset, after.offset)
         for topic in dict.fromkeys(events.dead_letter_topic(letter.channel, apart) for letter in letters):
             own = [one for one in letters if events.dead_letter_topic(one.channel, apart) == topic]
@@ -67,17 +95,29 @@ def step(
     return after
 
 
+def _all_at_once(store: Store, at: Position, batch: Sequence[_Decoded], secret: bytes) -> Position | None:
+    """Ingest a batch whose records are all good and whose inferences are all new; None, and nothing done, if not."""
+    if any(isinstance(event, str) for _, event in batch):
+        return None
+    after = replace(at, offset=batch[-1][0].offset, streak=0)
+    try:
+        with store.write(alone=False) as tx:
+            data_rows.advance(tx, at.topic, at.partition, at.epoch, at.offset, after.offset)
+            _handle(tx, batch, secret, fresh=True)
+    except (StoreUnavailable, LostRace):
+        raise
+    except Exception:  # noqa: BLE001 - whatever it is, it is found again, with the record whose fault it is
+        return None
+    return after
+
+
 def _ingest(
-    tx: Connection, at: Position, records: Sequence[Record], now_ms: int
+    tx: Connection, at: Position, batch: Sequence[_Decoded], now_ms: int, secret: bytes
 ) -> tuple[Position, Sequence[DeadLetter]]:
     """Where the partition is read to now, and what was buried on the way."""
-    decoded = [(record, _decode(record)) for record in records]
-    good = [(record.offset, event) for record, event in decoded if not isinstance(event, str)]
-    if len(good) == len(records) and _handle(tx, good) is None:
-        return replace(at, offset=records[-1].offset, streak=0), ()
-    streak, letters = at.streak, []
-    for record, event in decoded:
-        reason = event if isinstance(event, str) else _handle(tx, [(record.offset, event)])
+    streak, letters, record = at.streak, [], batch[0][0]
+    for part, reason in _parts(tx, batch, secret):
+        record = part[-1][0]
         streak = 0 if reason is None else streak + 1
         if reason is not None:
             letter = DeadLetter(record, reason, now_ms, *_about(tx, record))
@@ -89,6 +129,18 @@ def _ingest(
     return replace(at, offset=record.offset, streak=streak), letters
 
 
+def _parts(tx: Connection, batch: Sequence[_Decoded], secret: bytes) -> Iterator[tuple[Sequence[_Decoded], str | None]]:
+    """The batch in order: parts of it as they are ingested (None), and single records that cannot be, with why."""
+    bad = next((event for _, event in batch if isinstance(event, str)), None)
+    reason = bad or _why_not(tx, batch, secret)
+    if reason is None or len(batch) == 1:
+        yield batch, reason
+        return
+    middle = len(batch) // 2
+    yield from _parts(tx, batch[:middle], secret)
+    yield from _parts(tx, batch[middle:], secret)
+
+
 def _decode(record: Record) -> Event | str:
     """The event, or why there is none."""
     try:
@@ -97,13 +149,33 @@ def _decode(record: Record) -> Event | str:
         return f"not readable: {error}"
 
 
-def _handle(tx: Connection, batch: Sequence[tuple[int, Event]]) -> str | None:
+def _handle(tx: Connection, batch: Sequence[_Decoded], secret: bytes, *, fresh: bool) -> None:
+    """Ingest records that could all be decoded; of what erased persons said, that there was something."""
+    erased = erasure_rows.erased(tx, secret)
+    inferences, feedbacks, curations = [], [], []
+    for record, event in batch:
+        assert not isinstance(event, str)
+        event = scrubbed(event, erased) if erased else event
+        if isinstance(event, InferenceEvent):
+            inferences.append(event)
+        elif isinstance(event, FeedbackEvent):
+            feedbacks.append((record.offset, event))
+        else:
+            curations.append((record.offset, event))
+    ingestion.ingest(tx, inferences, feedbacks, curations, fresh=fresh)
+    if any(isinstance(event, ErasureEvent) for _, event in curations):
+        erasure_rows.forget(tx, erasure_rows.erased(tx, secret))
+    elif erased:
+        spoken_of = {event.inference for _, event in feedbacks}
+        erasure_rows.forget_late(tx, erased, {*spoken_of, *(event.id for event in inferences)})
+        erasure_rows.forget_curations_late(tx, [event for _, event in curations])
+
+
+def _why_not(tx: Connection, batch: Sequence[_Decoded], secret: bytes) -> str | None:
     """Ingest, all or nothing; why not, if not. Trouble of the store itself is raised."""
-    inferences = [event for _, event in batch if isinstance(event, InferenceEvent)]
-    feedbacks = [(offset, event) for offset, event in batch if isinstance(event, FeedbackEvent)]
     try:
         with tx.begin_nested():
-            ingestion.ingest(tx, inferences, feedbacks)
+            _handle(tx, batch, secret, fresh=False)
     except OUTAGES:
         raise
     except Exception:  # noqa: BLE001 - a record can be wrong in ways that nobody foresaw; it is kept with its traceback

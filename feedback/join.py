@@ -34,11 +34,17 @@ class Joined:
     reason: str | None
     messages: Sequence[Mapping[str, object]] | None
     answer: str | None
+    thumb: str | None = None
+    tags: tuple[str, ...] = ()
+    barred: str | None = None  # why the inference may not be learnt from (ledger.barred)
 
     @property
-    def receipt(self) -> tuple[int, int, str]:
-        """What orders feedback by time of receipt."""
-        return (self.at_ms, self.seq, self.feedback)
+    def receipt(self) -> tuple[int, str]:
+        """What orders feedback by time of receipt.
+
+        Offsets order what was said of one inference, which is in one partition, and nothing else (`superseded`).
+        """
+        return (self.at_ms, self.feedback)
 
 
 def superseded(rows: Iterable[Joined]) -> frozenset[str]:
@@ -46,7 +52,7 @@ def superseded(rows: Iterable[Joined]) -> frozenset[str]:
 
     An expert's word is its own, though it has the answer's user for an author: that user takes none of it back.
     """
-    ordered = sorted(rows, key=lambda row: row.receipt)
+    ordered = sorted(rows, key=lambda row: (row.at_ms, row.seq, row.feedback))
     latest = {_voice(row): row.feedback for row in ordered}
     return frozenset(row.feedback for row in ordered if latest[_voice(row)] != row.feedback)
 

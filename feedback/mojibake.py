@@ -2,8 +2,9 @@
 
 What is looked for is what such a reading leaves: pairs and triples of characters that are UTF-8's bytes as Latin-1,
 Windows-1252 or Windows-1251 show them (Ã©, â€™, ä½ å¥½, РџСЂРё), Chinese whose GBK bytes are UTF-8 of other, common
-Chinese (浣犲ソ for 你好), GBK as Latin-1 (ÄãºÃ), and what is left where bytes were lost (锟斤拷, more than a few �). It
-wants the text before `clean`, which takes the control characters away that many such bytes are.
+Chinese (浣犲ソ for 你好), GBK or Big5 as Latin-1 (ÄãºÃ, ±z¦n), one of the two as the other (蠟疑), Chinese as bytes of
+Cyrillic (дЅ еҐЅ), and what is left where bytes were lost (锟斤拷, more than a few �, 烫烫烫烫, ????，???). It wants the
+text before `clean`, which takes the control characters away that many such bytes are.
 
 What stands in quotes or code is not looked at: developers talk about it. A lone sign that some language does write
 (É”, Spaß“, café ») is no evidence.
@@ -34,18 +35,89 @@ _PLAIN_PAIR = "©®°ºª\xa0"  # behind Ã these are é, î, °…: no language
 _CYRILLIC = re.compile(r"(?:[РС][ЂЃѓЉЊЌЋЏђљњќћџЎўЈҐЄЇІіґєјЅѕї‚„…†‡€‰‹‘’“”•–—™›\xa0¤¦§©«¬®°±µ¶·№»Ёё\x80-\x9f]\s?){3,}")
 _LOST = re.compile("锟.{0,3}拷")  # two � read as GBK, and what came between
 _RUN = re.compile(r"[^\x00-\x7f]{3,}(?:\?[^\x00-\x7f]+)*")
+_UNSET = re.compile(r"烫{4,}|屯{4,}|[烫屯]{5,}|葺{4,}")  # memory that was never written, as GBK
+_ASKED = re.compile(r"[?？]{2,}")
+LEAST_ASKED, MOST_ASKED = 4, 0.6  # question marks in place of letters, and their share of what is no blank or digit
+_HAN = re.compile(r"[\u3100-\u312f\u4e00-\u9fff\uf900-\ufaff]{3,}")
+_KANA = re.compile(r"[\u3041-\u30ff]")
+MOST_KANA = 0.2
+_BIG5_RUN = re.compile(r"(?:[\xa1-\xc6\xc9-\xf9][\x40-\x7e\xa1-\xfe]){3,}")
+_SINGLE = ("cp1251", "koi8_r", "cp866", "cp1253", "cp1250", "mac_roman", "cp437")  # encodings of one byte a character
+_SHOWN = re.compile(r"[^\x00-\x7f]{6,}")
+MOST_SINGLE = 0.7  # of a run's bytes that must make sense as UTF-8
+_MANY_HAN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uff00-\uff60\u3001-\u3011]")
 _LATIN_RUN = re.compile(r"[\xa1-\xff]{4,}")
 
 
 def is_mojibake(text: str) -> bool:
     """Whether `text`, as it came, was read in a wrong encoding."""
+    text = _QUOTED.sub(" ", text)
+    if _only_asked(text):
+        return True
     if text.isascii():
         return False
-    text = _QUOTED.sub(" ", text)
     lost = text.count("\ufffd")
-    if _LOST.search(text) or (lost > MOST_LOST and lost > LOST_SHARE * len(text)):
+    if _LOST.search(text) or _UNSET.search(text) or (lost > MOST_LOST and lost > LOST_SHARE * len(text)):
         return True
-    return _utf8_as_western(text) or _CYRILLIC.search(text) is not None or _utf8_as_gbk(text) or _gbk_as_western(text)
+    return (
+        _utf8_as_western(text)
+        or _CYRILLIC.search(text) is not None
+        or _utf8_as_gbk(text)
+        or _gbk_as_western(text)
+        or _gbk_as_big5(text)
+        or _big5_as_western(text)
+        or any(_utf8_as_single(text, encoding) for encoding in _SINGLE)
+    )
+
+
+def _only_asked(text: str) -> bool:
+    """Whether question marks stand where letters were, in several places or beside digits: an encoding lacked them."""
+    seen = "".join(text.split())
+    runs = _ASKED.findall(seen)
+    letters = sum(map(str.isalpha, seen))
+    asked = sum(map(len, runs))
+    many = asked >= LEAST_ASKED and asked >= MOST_ASKED * sum(not char.isdigit() for char in seen)
+    if not many or any(char.isalpha() and not char.isascii() for char in seen):
+        return False
+    beside = any(map(str.isdigit, seen)) or seen.isupper()  # ATM??????
+    return (len(runs) >= 2 and letters <= len(seen) // 4) or (beside and letters <= len(seen) // 3)
+
+
+def _gbk_as_big5(text: str) -> bool:
+    """Whether a run of rare traditional Chinese is, as Big5's bytes, common Chinese in GBK."""
+    if len(_KANA.findall(text)) > MOST_KANA * len(text):  # Japanese, whose characters are rarer in both
+        return False
+    for run in _HAN.finditer(text):
+        shown = run.group().encode("big5", "ignore")
+        made = shown.decode("gbk", "ignore")
+        han = [char for char in made if "\u4e00" <= char <= "\u9fff"]
+        rare = sum(lead >= 0xC9 for lead in shown[::2]) / max(1, len(shown) // 2)
+        sure = 0.2 if len(han) < 5 else 0.1
+        whole = len(shown) >= 1.8 * len(run.group())
+        if len(han) >= 3 and whole and _common(made) >= 0.85 and rare >= sure and _common(run.group()) < 0.6:
+            return True
+    return False
+
+
+def _big5_as_western(text: str) -> bool:
+    """Whether a run of Western signs is, as bytes, common Chinese in Big5."""
+    for run in _BIG5_RUN.finditer(text):
+        shown = run.group().encode("latin-1")
+        made = shown.decode("big5", "ignore")
+        leads = [lead for lead in shown[::2] if lead >= 0xA4]
+        common = sum(lead <= 0xC6 for lead in leads)
+        if sum(lead < 0xC0 for lead in leads) < len(leads) / 2:  # else a list of letters with accents
+            continue
+        if len(made) >= 0.9 * len(shown) / 2 and len(leads) >= 3 and common >= 0.8 * len(leads):
+            return True
+    return False
+
+
+def _utf8_as_single(text: str, encoding: str) -> bool:
+    """Whether what is not ASCII in `text` is, as bytes of `encoding`, UTF-8 of Chinese or Japanese."""
+    raw = b"".join(run.encode(encoding, "ignore") for run in _SHOWN.findall(text))
+    han = _MANY_HAN.findall(raw.decode("utf-8", "ignore"))
+    return len(han) >= 3 and len("".join(han).encode()) >= MOST_SINGLE * len(raw) and _common("".join(han)) > 0.5
 
 
 def _utf8_as_western(text: str) -> bool:

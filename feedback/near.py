@@ -1,7 +1,8 @@
 """Which rows say nearly the same: pure functions of their texts.
 
 Two texts are near where they differ in politeness, particles, articles, punctuation and spelling, and in nothing that
-carries meaning. So a text is compared by its core, what is left without those; and two rows can only be near where
+carries meaning. So a question is compared by its core, what is left without those, and an answer by its gist, which
+keeps every word but of courtesy (gist.py); and two rows can only be near where
 their marks are equal: the numbers, negations, names and codes in them, in order (要退货 / 不要退货, 5 and 6 days,
 WH-1000 and WH-900). Equal cores are near. Others are where their character n-grams agree (Jaccard, NEAR) and what they
 differ in is a slip of the pen, or a little of a long text.
@@ -21,6 +22,7 @@ from difflib import SequenceMatcher
 from datasketch import MinHash, MinHashLSH
 
 from feedback.clean import compared
+from feedback.gist import gist
 from feedback.join import Turn
 
 NEAR = 0.7  # Jaccard of n-grams, of the turns and of the target each
@@ -129,7 +131,7 @@ _BEARING = frozenset(
 
 @dataclass(frozen=True)
 class Said:
-    """A row as it is compared: its turns without the system prompt, and its target, cut into tokens of their cores."""
+    """A row as it is compared: cores of its turns without the system prompt, and the gist of its target, in tokens."""
 
     roles: tuple[str, ...]
     turns: tuple[tuple[str, ...], ...]
@@ -148,7 +150,7 @@ def said(turns: Sequence[Turn], target: str) -> Said:
     return Said(
         roles=tuple(role for role, _ in asked),
         turns=tuple(core(text) for _, text in asked),
-        target=core(target),
+        target=gist(target),
         marks=tuple(mark for text in [*(text for _, text in asked), target] for mark in ("\0", *marks(text))),
     )
 

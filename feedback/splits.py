@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 
 from thumbwheel.ids import digest32
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
+TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 MIN_TEST, MIN_VALIDATION = 20, 4
 
 

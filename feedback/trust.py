@@ -37,5 +37,5 @@ def _lacks(proposal: Proposal, trust: str) -> str | None:
         persons = {author for author, role in proposal.voices if role in PERSONS}
         return SECOND_SOURCE if len(persons) < 2 else None
     if trust == REVIEWED:
-        return NEEDS_REVIEW if all(role != EXPERT for _, role in proposal.voices) else None
+        return NEEDS_REVIEW if proposal.decided is None and all(role != EXPERT for _, role in proposal.voices) else None
     return None

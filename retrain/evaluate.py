@@ -105,7 +105,7 @@ def plan(rows: Sequence[tuple[Row, str | None]], known: Set[str], prompts: Seque
     """
     fresh = [row for row, since in rows if row.split == "test" and since not in known]
     older = [row for row, since in rows if row.split == "test" and since in known]
-    taught = [row for row, since in rows if row.split != "test" and since in known]
+    taught = [row for row, since in rows if row.split != "test" and since in known and not row.augmented]
     kept_fresh, kept_older = _some(fresh, measure.max_test_rows), _some(older, measure.max_test_rows)
     kept_taught = _some(taught, measure.max_taught_rows)
     items = contrast.representatives(

@@ -14,7 +14,6 @@ from retrain.engine_client import Answer
 from retrain.evaluate import GeneralItem, HeldOut, Measurements, Plan
 from retrain.gate import Evidence, General, Thresholds
 from retrain.general import FormMark, form_marks, is_right
-from retrain.scoring import bounded
 from retrain.statistics import (
     Interval,
     effective_units,
@@ -26,6 +25,7 @@ from retrain.statistics import (
 )
 from thumbwheel.answers import flags
 from thumbwheel.scorers import Scorer, score
+from thumbwheel.scoring import bounded
 
 
 @dataclass(frozen=True)

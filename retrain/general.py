@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrain.scoring import bounded
 from thumbwheel.errors import JobError
 from thumbwheel.scorers import Scorer, score
+from thumbwheel.scoring import bounded
 
 SHIPPED = Path(__file__).parent / "prompts" / "general.jsonl"
 LEAST_PREFIX = 12  # characters that a form's opening must have to be told from chance

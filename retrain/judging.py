@@ -19,6 +19,7 @@ from retrain import evaluate as evaluation
 from retrain.engine_client import EngineClient, Notebook
 from retrain.gate import FAIL, INSUFFICIENT, PASS, Thresholds, gate
 from retrain.job import Job, Moved, base_of, path, required
+from thumbwheel.dataset_files import ROWS
 from thumbwheel.errors import EngineUnreachable, LostRace
 from thumbwheel.pools import LEASE_MS, Lease, holder, lend_engine
 from thumbwheel.progress import seconds_left
@@ -126,6 +127,7 @@ def _measured(job: Job, judged: Judged, thresholds: Thresholds, how: gate_config
         thresholds=thresholds,
         how=how,
         training=_training(job, judged.draft),
+        kinds=rows.kinds(dataset),
     )
 
 
@@ -185,7 +187,7 @@ def _known(job: Job, incumbent: Release) -> frozenset[str]:
 
 def _since(dataset: Path) -> dict[str, str | None]:
     """By row, the dataset in which it first appeared; None is this one."""
-    with (dataset / rows.ROWS).open(encoding="utf-8") as lines:
+    with (dataset / ROWS).open(encoding="utf-8") as lines:
         held = [json.loads(line) for line in lines if line.strip()]
     return {str(row["id"]): row.get("since") for row in held}
 

@@ -21,6 +21,7 @@ from retrain.evaluate import HeldOut, Measurements, Plan
 from retrain.evidence import GeneralTable, Scored, contrast_gain, pair_gains, shares
 from retrain.gate import Evidence, Thresholds, Verdict
 from retrain.gate_config import Measure
+from retrain.rows import AUGMENTED, KTO, SFT
 from retrain.statistics import Interval
 from thumbwheel.printable import printable
 
@@ -88,6 +89,7 @@ class Findings:
     thresholds: Thresholds
     how: Measure
     training: Mapping[str, Any] | None  # the adapter's training.json
+    kinds: Mapping[str, int]  # rows of the dataset by kind
 
 
 def write(directory: Path, findings: Findings) -> None:
@@ -136,6 +138,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
         "answers": {"asked": evidence.answers, "faulty": evidence.faulty_answers},
         "general": _general(findings),
         "bounds": BOUNDS,
+        "dataset_rows": {**findings.kinds, "trained_on": [SFT, AUGMENTED]},
         "rows": {
             "new": len(findings.asked.fresh),
             "older": len(findings.asked.older),
@@ -237,6 +240,9 @@ def as_markdown(findings: Findings, plots: Sequence[str]) -> str:
         "",
         "## What was asked",
         "",
+        f"- The dataset holds {findings.kinds[SFT]} corrections (`{SFT}`) and {findings.kinds[KTO]} thumbs without one "
+        f"(`{KTO}`), which are neither trained on nor judged by yet; and {findings.kinds[AUGMENTED]} other wordings of "
+        "corrections, which are trained on alone.",
         f"- {len(findings.asked.fresh)} test rows new since the incumbent's data, {len(findings.asked.older)} older "
         f"ones, {len(findings.asked.taught)} cases corrected before; {findings.asked.left_out} left out by the caps, "
         f"{len(findings.found.refused)} refused by the engine (too long).",

@@ -1,5 +1,6 @@
 """Reads a dataset artifact's rows: one JSON object a line in `rows.jsonl`.
 
+Rows of kind `sft` are read and no others: nothing is trained on or judged by a thumb without a correction (`kto`) yet.
 It knows nothing of how rows were chosen, and nothing of any model; only `prompt_tokens` and `answer_tokens` ask a
 tokenizer.
 """
@@ -7,15 +8,19 @@ tokenizer.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thumbwheel.dataset_files import ROWS
 from thumbwheel.errors import JobError
 
-ROWS = "rows.jsonl"
 SPLITS = ("train", "validation", "test")
+SFT, KTO = "sft", "kto"
+KINDS = (SFT, KTO)
+AUGMENTED = "augmented"
 
 Message = Mapping[str, str]
 
@@ -29,27 +34,45 @@ class Row:
     completion: str
     group: str
     split: str
+    augmented: bool = False  # made of another row: trained on, and no case that anybody corrected
 
 
 def read_rows(dataset: Path, splits: Collection[str]) -> tuple[Row, ...]:
-    """The rows of the named splits, in the file's order. Rows of other splits are not looked into.
+    """The `sft` rows of the named splits, in the file's order. Other rows are not looked into.
 
     Raises JobError where the folder is no dataset or a line is no row; the message names the line.
     """
+    found = _lines(dataset)
+    return tuple(_row(value, number) for number, value in found if _kind(value) == SFT and value["split"] in splits)
+
+
+def kinds(dataset: Path) -> dict[str, int]:
+    """How many rows of each kind the dataset holds, of all splits. Raises JobError as `read_rows` does.
+
+    Rows that were augmented are trained on as `sft` rows, and are counted apart from them.
+    """
+    counts = Counter(AUGMENTED if value.get(AUGMENTED) else _kind(value) for _, value in _lines(dataset))
+    return {kind: counts[kind] for kind in (*KINDS, AUGMENTED)}
+
+
+def _lines(dataset: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each row with its line's number."""
     path = dataset / ROWS
     if not path.is_file():
         raise JobError(f"{dataset} is no dataset: it holds no {ROWS}. Give the folder of a frozen dataset.")
-    rows = []
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             value = _decoded(line, number)
-            if value.get("split") not in SPLITS:
-                raise JobError(f"{ROWS} line {number}: split is {value.get('split')!r}; expected one of {SPLITS}.")
-            if value["split"] in splits:
-                rows.append(_row(value, number))
-    return tuple(rows)
+            for key, known, default in (("split", SPLITS, None), ("kind", KINDS, SFT)):
+                if value.get(key, default) not in known:
+                    raise JobError(f"{ROWS} line {number}: {key} is {value.get(key)!r}; expected one of {known}.")
+            yield number, value
+
+
+def _kind(value: Mapping[str, Any]) -> str:
+    return str(value.get("kind", SFT))
 
 
 def _decoded(line: str, number: int) -> dict[str, Any]:
@@ -79,6 +102,7 @@ def _row(value: Mapping[str, Any], number: int) -> Row:
         completion=value["completion"],
         group=str(value.get("group", value["id"])),
         split=value["split"],
+        augmented=bool(value.get(AUGMENTED)),
     )
 
 

@@ -18,6 +18,7 @@ from serving import views
 from serving.desk import ACTIONS, Desk
 from serving.openapi import CHANNEL_WORDS, LEDGER_WORDS, RUN_WORDS, json_body, policies_body
 from serving.parts import Parts
+from serving.review_api import reviews
 from serving.shape import answer_errors_in_openai_shape
 from thumbwheel import lineage as trail
 from thumbwheel import reports, rollouts
@@ -45,6 +46,7 @@ def admin(parts: Parts) -> FastAPI:
     _channels(app, desk)
     _runs(app, desk)
     _rollouts(app, desk)
+    reviews(app, desk)
     _observation(app, desk)
     return app
 

@@ -1,4 +1,5 @@
-"""Feedback on its way to the event log: one thread, one synced write for all that wait, and an answer to each of them.
+"""Feedback and reviews on their way to the event log: one thread, one synced write a topic for all that wait, and an
+answer to each of them.
 
 A log that is away fails everyone who waits at once, after one wait for it, instead of each in turn.
 """
@@ -14,14 +15,16 @@ from collections.abc import Callable
 from thumbwheel import events
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog import EventLog
-from thumbwheel.events import FeedbackEvent
+from thumbwheel.events import CurationEvent, FeedbackEvent
 
 log = logging.getLogger(__name__)
 
 BATCH = 512
 WAITING = 4_096
 
-Waiter = tuple[FeedbackEvent, asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+Said = FeedbackEvent | CurationEvent
+"""What a person says and is told of only once it is on disk."""
+Waiter = tuple[Said, asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
 class FeedbackLog:
@@ -37,7 +40,7 @@ class FeedbackLog:
         """Begin to write."""
         self._thread.start()
 
-    async def append(self, event: FeedbackEvent) -> None:
+    async def append(self, event: Said) -> None:
         """Return once the event is on disk. Raises StoreUnavailable."""
         loop = asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()
@@ -69,12 +72,19 @@ class FeedbackLog:
             self._log.close()
 
     def _write(self, batch: list[Waiter]) -> None:
+        topics: dict[str, list[Waiter]] = {}
+        for waiter in batch:
+            topics.setdefault(events.place_of(waiter[0])[0], []).append(waiter)
+        for topic, some in topics.items():
+            self._write_to(topic, some)
+
+    def _write_to(self, topic: str, batch: list[Waiter]) -> None:
         failure: StoreUnavailable | None = None
         try:
             if self._log is None:
                 self._log = self._open_log()
-            records = [(event.inference, events.encode(event)) for event, _, _ in batch]
-            self._log.append(events.FEEDBACK, records, durable=True)
+            records = [(events.place_of(event)[1], events.encode(event)) for event, _, _ in batch]
+            self._log.append(topic, records, durable=True)
         except StoreUnavailable as error:
             failure = error
         except Exception:  # the thread's outermost loop: whoever waits must get an answer

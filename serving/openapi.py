@@ -10,10 +10,22 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from serving.fields import CHAT, COMPLETIONS, KEPT, MAX_NAME_CHARS, Check
-from serving.saying import MAX_METRICS, MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT
+from serving.saying import MAX_METRICS, MAX_REASON, MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT
+from thumbwheel import reviewing
+from thumbwheel.agreement import HIGHEST, LOWEST, WEIGHTS
 from thumbwheel.ledger import USED
-from thumbwheel.policies import CHOICES, MAX_SCORERS, MAX_STAGES, MAX_TERM_CHARS, MAX_TERMS
-from thumbwheel.records import ROLLOUT_STATES, RUN_STATES, Policies, Stage
+from thumbwheel.policies import (
+    AUGMENT_KINDS,
+    CHOICES,
+    MAX_GROUP,
+    MAX_PER_ROW,
+    MAX_SCORERS,
+    MAX_STAGES,
+    MAX_TERM_CHARS,
+    MAX_TERMS,
+    REVIEWS,
+)
+from thumbwheel.records import ROLLOUT_STATES, RUN_STATES, Augment, Policies, Stage
 from thumbwheel.scorers import KINDS
 from thumbwheel.why import EXPLAINED
 
@@ -53,6 +65,30 @@ FEEDBACK_BODY = json_body(
 )
 
 
+REVIEW_BODY = json_body(
+    {
+        "feedback": {"type": "string"},
+        "verdict": {"type": "string", "enum": list(reviewing.VERDICTS)},
+        "target": {"type": "string", "maxLength": MAX_TEXT, "description": "with `edit`: what the answer should be"},
+        "reason": {"type": "string", "maxLength": MAX_REASON, "description": "required with `refuse`"},
+        "scores": {
+            "type": "object",
+            "properties": {name: {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST} for name in WEIGHTS},
+            "additionalProperties": False,
+        },
+        "reviewer": {"type": "string", "maxLength": MAX_NAME_CHARS, "description": "who decides; by default the key"},
+        "role": {
+            "type": "string",
+            "enum": list(reviewing.ROLES),
+            "default": reviewing.REVIEWER,
+            "description": "`arbiter` ends what reviewers disagree on, and needs that right",
+        },
+        "proposal": {"type": "string", "description": "a model's proposal is what is judged, not the correction"},
+    },
+    ["feedback", "verdict"],
+)
+
+
 def policies_body() -> dict[str, Any]:
     """As `json_body`, of the channel policies."""
     told: dict[str, dict[str, Any]] = {name: {"default": value} for name, value in asdict(Policies()).items()}
@@ -61,6 +97,7 @@ def policies_body() -> dict[str, Any]:
     told["log"]["description"] = (
         "`off` logs nothing: no rollout can start, none may be in progress when it is set (409), feedback is refused"
     )
+    told["reviews"] |= {"enum": list(REVIEWS), "description": "how many reviewers have to say the same"}
     told["train_after"]["description"] = "a run starts by itself after so many new usable corrections; null: never"
     told["scorers"] |= {
         "maxItems": MAX_SCORERS,
@@ -69,6 +106,8 @@ def policies_body() -> dict[str, Any]:
         "`label` compares its one group with the correction's, `exact` and `chrf` the whole texts.",
     }
     told["clean"] |= _CLEAN
+    told["mix"] |= _MIX
+    told["augment"] |= _AUGMENT
     told["stages"] |= {"maxItems": MAX_STAGES, "minItems": 1, "items": _STAGE}
     return json_body(told, [])
 
@@ -95,6 +134,42 @@ _CLEAN = {
     },
     "additionalProperties": False,
     "description": "what the channel adds to the built-in cleaning of corrections; a key left out has its default",
+}
+_MIX = {
+    "type": "object",
+    "properties": {
+        "shares": {
+            "type": "object",
+            "maxProperties": MAX_TERMS,
+            "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
+            "description": "of training rows, by a tag of the feedback; with `other` they add up to 1",
+        },
+        "other": {
+            "type": ["number", "null"],
+            "minimum": 0,
+            "maximum": 1,
+            "description": "the share of rows that have none of these tags; null: all of them, beside the shares",
+        },
+        "max_age_days": {"type": ["integer", "null"], "minimum": 1, "description": "of feedback, by its receipt"},
+    },
+    "additionalProperties": False,
+    "description": "which rows a dataset has room for; a key left out has its default. All others are `left_out`",
+}
+_GROUPS = {
+    "type": "array",
+    "maxItems": MAX_TERMS,
+    "items": {**_TERMS, "minItems": 2, "maxItems": MAX_GROUP},
+}
+_AUGMENT = {
+    "type": "object",
+    "properties": {
+        "kinds": {"type": "array", "items": {"enum": list(AUGMENT_KINDS)}, "uniqueItems": True},
+        "per_row": {"type": "integer", "minimum": 1, "maximum": MAX_PER_ROW, "default": Augment.per_row},
+        "synonyms": {**_GROUPS, "description": "words that may stand for each other, beside the built-in ones"},
+        "terms": {**_GROUPS, "description": "names that the house has for one thing"},
+    },
+    "additionalProperties": False,
+    "description": "how the questions of training rows are varied; a key left out has its default",
 }
 _STAGE = {
     "type": "object",

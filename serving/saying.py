@@ -1,6 +1,7 @@
-"""One feedback as the gateway understands it: of which answer, what was said of it, and by whom where a key says so.
+"""What people say, as the gateway understands it: feedback on an answer, and reviews of feedback.
 
-Pure: a body makes a `Said`, or an error that names the field. Whether its sender may say it, feedback_api asks.
+Pure: a body makes a `Said` or a ReviewEvent, or an error that names the field. Whether its sender may say it, others
+ask.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from typing import Any
 import msgspec
 
 from serving.fields import MAX_NAME_CHARS, invalid_value
+from thumbwheel import reviewing
+from thumbwheel.agreement import HIGHEST, LOWEST, WEIGHTS
 from thumbwheel.errors import InvalidRequest
+from thumbwheel.events import ReviewEvent
 
 MAX_TEXT = 64 * 1024
 MAX_TAGS, MAX_TAG_CHARS = 32, 128
 MAX_METRICS = 32
+MAX_REASON = 2_000
+REVIEW = ("feedback", "verdict", "target", "reason", "scores", "reviewer", "role", "proposal")
 CONTENT = ("thumb", "score", "comment", "correction", "tags", "metrics")
+UNSAID = (("comment", ""), ("correction", ""))
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ def parse_feedback(body: Mapping[str, Any]) -> Said:
         if name not in (*CONTENT, "inference_id", "author"):
             shown = name[:64]
             raise InvalidRequest(f"`{shown}` is no field of a feedback.", param=shown, code="unknown_field")
-    given = {name: value for name, value in body.items() if value is not None}
+    given = {name: value for name, value in body.items() if value is not None and (name, value) not in UNSAID}
     inference = given.pop("inference_id", None)
     if not isinstance(inference, str) or not inference:
         raise InvalidRequest("`inference_id` is the `id` of the answer.", param="inference_id", code="missing_field")
@@ -60,7 +67,7 @@ def parse_feedback(body: Mapping[str, Any]) -> Said:
         if name in given and (not isinstance(given[name], str) or len(given[name]) > limit):
             raise invalid_value(name, f"a string of at most {limit} characters")
         if name in given and not given[name].strip():
-            raise invalid_value(name, "a string that is not empty; leave it out instead")
+            raise invalid_value(name, "a string that is not blank; leave it out instead")
     tags, metrics = given.get("tags", []), given.get("metrics", {})
     if (
         not isinstance(tags, list)
@@ -85,3 +92,54 @@ def parse_feedback(body: Mapping[str, Any]) -> Said:
         metrics=metrics,
         author=given.get("author"),
     )
+
+
+def parse_review(body: Mapping[str, Any], channel: str, now_ms: int, key: str) -> ReviewEvent:
+    """A review without an id yet, by the key's holder where it names no reviewer. Raises InvalidRequest."""
+    for name in body:
+        if name not in REVIEW:
+            raise InvalidRequest(f"`{name[:64]}` is no field of a review.", param=name[:64], code="unknown_field")
+    given = {name: value for name, value in body.items() if value is not None}
+    for name in ("feedback", "verdict"):
+        if name not in given:
+            raise InvalidRequest(f"`{name}` is missing.", param=name, code="missing_field")
+    limits = {"target": MAX_TEXT, "reason": MAX_REASON}
+    for name in REVIEW:
+        limit = limits.get(name, MAX_NAME_CHARS)
+        value = given.get(name, "set")
+        if name != "scores" and not (isinstance(value, str) and value.strip() and len(value) <= limit):
+            raise invalid_value(name, f"a string of 1 to {limit} characters")
+    for name in ("feedback", "proposal", "reviewer"):
+        if "\0" in given.get(name, ""):  # of which PostgreSQL knows none
+            raise invalid_value(name, "a name or an id, which holds no NUL")
+    verdict, role = given["verdict"], given.get("role", reviewing.REVIEWER)
+    if verdict not in reviewing.VERDICTS:
+        raise invalid_value("verdict", f"one of {', '.join(reviewing.VERDICTS)}")
+    if role not in reviewing.ROLES:
+        raise invalid_value("role", f"one of {', '.join(reviewing.ROLES)}")
+    if (verdict == reviewing.EDIT) != ("target" in given):
+        raise InvalidRequest("`target` goes with the verdict `edit`, and with no other.", param="target")
+    if verdict == reviewing.REFUSE and "reason" not in given:
+        raise InvalidRequest("A refusal says its `reason`.", param="reason", code="missing_field")
+    return ReviewEvent(
+        id="",
+        feedback=given["feedback"],
+        channel=channel,
+        at_ms=now_ms,
+        reviewer=given.get("reviewer", key),
+        verdict=verdict,
+        role=role,
+        target=given.get("target"),
+        reason=given.get("reason"),
+        proposal=given.get("proposal"),
+        scores=_scores(given.get("scores", {})),
+    )
+
+
+def _scores(value: object) -> dict[str, int]:
+    if not isinstance(value, dict) or not value.keys() <= WEIGHTS.keys():
+        raise invalid_value("scores", f"an object of {', '.join(WEIGHTS)}")
+    for name, score in value.items():
+        if isinstance(score, bool) or not isinstance(score, int) or not LOWEST <= score <= HIGHEST:
+            raise invalid_value(f"scores.{name}", f"a whole number from {LOWEST} to {HIGHEST}")
+    return dict(value)

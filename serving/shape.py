@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -13,7 +13,8 @@ from thumbwheel.errors import InvalidRequest, MethodNotAllowed, NotFound, Reques
 
 
 def answer_errors_in_openai_shape(app: FastAPI) -> None:
-    """Install the handlers."""
+    """Install the handlers, before there are routes."""
+    app.router.dependencies.append(Depends(refuse_nul))
 
     @app.exception_handler(ThumbwheelError)
     async def ours(_request: Request, error: ThumbwheelError) -> JSONResponse:
@@ -44,6 +45,12 @@ def answer_errors_in_openai_shape(app: FastAPI) -> None:
     async def unforeseen(_request: Request, _error: Exception) -> JSONResponse:
         # Not logged here: the framework raises it again, and the server logs it with its traceback.
         return JSONResponse(internal_error(), 500)
+
+
+async def refuse_nul(request: Request) -> None:
+    """Raise InvalidRequest where path or query holds a NUL: no name or id does, and PostgreSQL takes no such text."""
+    if any("\0" in text for text in (request.scope["path"], *request.query_params.values())):
+        raise InvalidRequest("Path and query hold no NUL (%00): no name and no id does.", code="invalid_value")
 
 
 def respond(error: RequestError) -> JSONResponse:

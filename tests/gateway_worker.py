@@ -17,7 +17,7 @@ from tests.stores import store_in
 from thumbwheel.clock import system_clock
 from thumbwheel.events import InferenceEvent
 from thumbwheel.home import prepare
-from thumbwheel.keys import as_record, mint
+from thumbwheel.keys import OWN_RIGHTS, as_record, mint
 from thumbwheel.records import Engine, Policies, Release, Variant
 from thumbwheel.rollouts import create_channel
 from thumbwheel.settings import Settings
@@ -147,7 +147,7 @@ async def worker(root: Path, **settings: Any) -> AsyncIterator[Worker]:
     store, now_ms = store_in(home.root), system_clock()
     with store.write() as tx:
         for kind, text in keys.items():
-            fleet_rows.insert_key(tx, as_record(text, kind, "default", frozenset(), now_ms), now_ms)
+            fleet_rows.insert_key(tx, as_record(text, kind, "default", OWN_RIGHTS[kind], now_ms), now_ms)
         if release_rows.find_channel(tx, CHANNEL) is None:
             create_channel(tx, CHANNEL, Policies(), "m", "main", now_ms, "test")
     store.close()

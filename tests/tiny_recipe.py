@@ -94,6 +94,7 @@ def main(argv: list[str]) -> int:
     flags.work.mkdir(parents=True, exist_ok=True)
     config = json.loads(flags.config.read_text()) if flags.config else {}
     rows = [json.loads(line) for line in (flags.dataset / "rows.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if row.get("kind", "sft") == "sft"]
     checkpoint = flags.work / "checkpoint"
     done = int(checkpoint.read_text()) if checkpoint.exists() else 0
     for step in range(done, STEPS):

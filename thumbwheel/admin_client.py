@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -40,7 +41,9 @@ def _address(raw: Any) -> str:
     return str(raw)
 
 
-def call(home: Home, method: str, path: str, body: object | None = None) -> Any:
+def call(
+    home: Home, method: str, path: str, body: object | None = None, params: Mapping[str, Any] | None = None
+) -> Any:
     """One request to the admin API; `path` begins with /admin/v1. Raises NotRunning, or the API's own RequestError."""
     url = endpoints(home)["admin"] + quote(path)
     file = home.keys / "admin.key"
@@ -51,7 +54,13 @@ def call(home: Home, method: str, path: str, body: object | None = None) -> Any:
         raise NotRunning(f"the administrator's key cannot be read from {file} ({reason}).") from None
     try:
         response = httpx.request(
-            method, url, json=body, headers={"authorization": f"Bearer {key}"}, timeout=TIMEOUT_S, trust_env=False
+            method,
+            url,
+            json=body,
+            params=params,
+            headers={"authorization": f"Bearer {key}"},
+            timeout=TIMEOUT_S,
+            trust_env=False,
         )
     except httpx.ConnectError:
         raise NotRunning(

@@ -5,8 +5,11 @@ An artifact is a directory `<root>/<sha>/` that holds the files as they were giv
 `sha256sum manifest.json` proves the name and the name proves the rest. A directory appears under its name by one
 rename, whole or not at all.
 
-It knows nothing of what the files mean, of who may read them, or of erasure. It trusts the root's owner: sums find
-damage and mistakes, not an attacker who can write there.
+Erasure alone replaces one: `replace` publishes what is left as a new artifact, leaves `<root>/<sha>.tombstone`, which
+holds the old sum and the new one, and removes the old directory. Whoever asks for the old sum gets the new artifact.
+
+It knows nothing of what the files mean, or of who may read them. It trusts the root's owner: sums find damage and
+mistakes, not an attacker who can write there.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from thumbwheel.errors import ArtifactCorrupt, ArtifactError, StoreUnavailable, 
 
 MANIFEST = "manifest.json"
 FORMAT = 1  # raised when the manifest's shape changes; part of the identity
+TOMBSTONE = ".tombstone"
 STAGING = ".staging-"
 STAGING_LIFE_S = 86_400.0  # a publication that is older was killed; the next one sweeps it away
 CHUNK = 1 << 20
@@ -84,7 +88,7 @@ class ArtifactStore:
             for directory, _, _ in os.walk(staging, topdown=False):
                 _sync_directory(Path(directory))
             if (self.root / sha).exists():
-                self.verify(sha)
+                _verify(self.root / sha, sha)
             else:
                 _rename_unless_there(staging, self.root / sha)
                 _sync_directory(self.root)
@@ -92,20 +96,85 @@ class ArtifactStore:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
+    def replace(self, sha: str, source: Path, kind: str, meta: Mapping[str, object], now_ms: int) -> str:
+        """Publish `source` in the place of the artifact, which is removed, and return its sha. Raises as `publish`.
+
+        Killed between any two steps it is done by doing it again.
+        """
+        new = self.publish(source, kind, meta)
+        if new == sha:
+            return new
+        tombstone = json.dumps({"replaced": sha, "by": new, "at_ms": now_ms}, sort_keys=True).encode() + b"\n"
+        try:
+            mark = self.root / f"{sha}{TOMBSTONE}"
+            if not mark.exists():
+                scratch = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.root))
+                _write_durably(scratch / MANIFEST, tombstone)
+                (scratch / MANIFEST).rename(mark)
+                scratch.rmdir()
+                _sync_directory(self.root)
+            self._remove(sha)
+        except OSError as error:
+            raise StoreUnavailable(f"the artifact store took no tombstone: {error.strerror}") from error
+        return new
+
+    def bury(self) -> None:
+        """Remove what a killed `replace` has left of artifacts that have a tombstone. Raises StoreUnavailable."""
+        try:
+            for mark in sorted(self.root.glob(f"*{TOMBSTONE}")):
+                self._remove(mark.name.removesuffix(TOMBSTONE))
+        except OSError as error:
+            raise StoreUnavailable(f"what was erased cannot be removed: {error.strerror}") from error
+
+    def _remove(self, sha: str) -> None:
+        """Under another name first: half of an artifact must not stand under a sum."""
+        directory, dying = self.root / sha, self.root / f"{STAGING}erased-{sha}"
+        if dying.exists():
+            shutil.rmtree(dying)
+        if directory.exists():
+            directory.rename(dying)
+            shutil.rmtree(dying)
+            _sync_directory(self.root)
+
+    def standing(self, sha: str) -> str:
+        """The sum of what stands in the artifact's place; its own where it was not replaced. Raises UnknownArtifact."""
+        seen = {_checked(sha)}
+        while (mark := self.root / f"{sha}{TOMBSTONE}").is_file():
+            sha = _checked(str(json.loads(mark.read_bytes())["by"]))
+            if sha in seen:
+                raise ArtifactCorrupt(f"the tombstones of artifact {sha[:12]} lead round in a circle")
+            seen.add(sha)
+        return sha
+
+    def of_kinds(self, *kinds: str) -> list[Manifest]:
+        """The manifests of all artifacts of these kinds, by sum, whether anything names them or not.
+
+        What is damaged is left out; whoever asks for it is told.
+        """
+        found = []
+        for directory in sorted(self.root.iterdir()):
+            if SHA.fullmatch(directory.name) and (directory / MANIFEST).is_file():
+                try:
+                    manifest = _read_manifest(directory, directory.name)
+                except (ArtifactError, OSError):
+                    continue
+                found.append(manifest)
+        return [manifest for manifest in found if manifest.kind in kinds]
+
     def path(self, sha: str) -> Path:
-        """The artifact's directory, to be read only. Raises UnknownArtifact."""
-        directory = self.root / _checked(sha)
+        """The artifact's directory, or of what was put in its place, to be read only. Raises UnknownArtifact."""
+        directory = self.root / self.standing(sha)
         if not (directory / MANIFEST).is_file():
             raise UnknownArtifact(f"no artifact {sha[:12]} is stored here")
         return directory
 
     def manifest(self, sha: str) -> Manifest:
         """Read and check the manifest alone. Raises UnknownArtifact, ArtifactCorrupt."""
-        return _read_manifest(self.path(sha), sha)
+        return _read_manifest(self.path(sha), self.standing(sha))
 
     def verify(self, sha: str) -> None:
         """Hash every file. Raises UnknownArtifact, or ArtifactCorrupt naming the first file that is not as written."""
-        _verify(self.path(sha), sha)
+        _verify(self.path(sha), self.standing(sha))
 
     def copy_verified(self, sha: str, target: Path) -> Path:
         """Make `target` a read-only copy of the artifact, hashed while it is copied, and return it.
@@ -113,6 +182,7 @@ class ArtifactStore:
         A whole copy that is there already is hashed again and kept; a damaged one is made anew. Raises
         UnknownArtifact, ArtifactCorrupt. It blocks for as long as hashing takes (about a second a GB).
         """
+        sha = self.standing(sha)
         source = self.path(sha)
         manifest = _read_manifest(source, sha)
         if _is_whole(target, sha):

@@ -28,7 +28,14 @@ TO_USE: Mapping[str, str] = {
     "rollout": "start or steer a rollout",
     "rollback": "end the channel's rollout, or make its last stable release stable again",
     "why": "explain a feedback, run, release or rollout in plain words",
+    "propose": "have a model answer what was disliked and not corrected, for a reviewer to approve",
+    "reword": "have a model say in other words what a channel's next dataset is trained on",
+    "dataset": "show and compare datasets, export them, and import training data from elsewhere",
+    "replay": "make a dataset once more from the event log, and say whether it is the same",
+    "review": "show what waits for a reviewer, and approve, edit or refuse it",
     "lineage": "show what an id came from and what came of it",
+    "exclude": "have a feedback, an answer's feedback or an author teach no more, and list what learnt from it",
+    "erase": "remove all that an end user has said and what was made of it, and list what learnt from it",
     "archive": "move inferences past the feedback window out of the store, as the controller does by itself",
     "migrate": "bring the store to this version's schema, as `up` does by itself",
     "dead-letters": "list, show or redrive records that the consumer could not handle",
@@ -58,6 +65,35 @@ def add_json(options: argparse.ArgumentParser) -> None:
     options.add_argument("--json", action="store_true", help="answer with one line of JSON, for programs")
 
 
+def an_id(text: str) -> str:
+    """A name or an id among the arguments."""
+    if not text or not text.isprintable():
+        raise argparse.ArgumentTypeError("a name or an id is right")
+    return text
+
+
+def a_text(most: int) -> Callable[[str], str]:
+    """What takes a text of one line and at most so many characters among the arguments."""
+
+    def taken(text: str) -> str:
+        if not text.strip() or not text.isprintable() or len(text) > most:
+            raise argparse.ArgumentTypeError(f"a text of at most {most} characters is right")
+        return text
+
+    return taken
+
+
+def a_number(most: int) -> Callable[[str], int]:
+    """What takes a whole number from 1 to `most` among the arguments."""
+
+    def taken(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not 0 < int(text) <= most:
+            raise argparse.ArgumentTypeError(f"a number from 1 to {most} is right")
+        return int(text)
+
+    return taken
+
+
 def settings_from(arguments: argparse.Namespace) -> Settings:
     """The settings that the flags, the environment and the home's file make. Raises SettingsError."""
     return read_settings(vars(arguments), os.environ, Path.cwd())
@@ -70,6 +106,9 @@ def main(argv: list[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_overview(verbs))
         return 0 if words else 2
+    if broken := [word for word in words if not _is_text(word)]:  # no database and no message takes it
+        print(f"thumbwheel: the argument {broken[0]!r} is no text in UTF-8.", file=sys.stderr)
+        return 2
     if words[0] not in verbs:
         print(f"thumbwheel: there is no verb {words[0]!r}.\n\n{_overview(verbs)}", file=sys.stderr)
         return 2
@@ -94,6 +133,11 @@ def main(argv: list[str] | None = None) -> int:
         return 141
     except KeyboardInterrupt:
         return 130
+
+
+def _is_text(word: str) -> bool:
+    """Whether it has none of the surrogates that stand for bytes which are no UTF-8."""
+    return not any("\ud800" <= char <= "\udfff" for char in word)
 
 
 def _overview(verbs: dict[str, EntryPoint]) -> str:

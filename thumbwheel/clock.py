@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 Clock = Callable[[], int]
 """Milliseconds since the epoch."""
@@ -12,6 +13,11 @@ Clock = Callable[[], int]
 def system_clock() -> int:
     """The machine's time in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def as_told(ms: int) -> str:
+    """A moment, in milliseconds since the epoch, as a person reads it: to the second, in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def lasts(now_ms: int, since_ms: int, wait_ms: int) -> bool:

@@ -26,7 +26,7 @@ from sqlalchemy import Connection
 from thumbwheel import admin_client, reports
 from thumbwheel import lineage as trail
 from thumbwheel.artifacts import ArtifactStore
-from thumbwheel.cli import add_json, parser, settings_from
+from thumbwheel.cli import add_json, an_id, parser, settings_from
 from thumbwheel.errors import InvalidRequest
 from thumbwheel.home import Home
 from thumbwheel.printable import printable, printable_lines
@@ -94,7 +94,7 @@ def rollout(argv: list[str]) -> int:
 def rollback(argv: list[str]) -> int:
     """The verb `rollback`: the emergency lever."""
     options = parser("rollback")
-    options.add_argument("what", type=_id, help="the channel's name")
+    options.add_argument("what", type=an_id, help="the channel's name")
     add_json(options)
     arguments, home = _parse(options, argv)
     return _show(admin_client.call(home, "POST", f"/admin/v1/channels/{arguments.what}/rollback", {}), arguments)
@@ -104,7 +104,7 @@ def lineage(argv: list[str]) -> int:
     """The verb `lineage`. Reads the store itself, so it answers while the service is down too."""
     options = parser("lineage")
     options.add_argument(
-        "what", type=_id, help="any id: feedback, inference, example, dataset, run, release, rollout, channel"
+        "what", type=an_id, help="any id: feedback, inference, example, dataset, run, release, rollout, channel"
     )
     add_json(options)
     arguments, _ = _parse(options, argv)
@@ -116,11 +116,11 @@ def lineage(argv: list[str]) -> int:
 def why(argv: list[str]) -> int:
     """The verb `why`. Reads the store itself, so it answers while the service is down too."""
     options = parser("why")
-    options.add_argument("what", type=_id, help="the id of a feedback, a run, a release or a rollout")
+    options.add_argument("what", type=an_id, help="the id of a feedback, a run, a release or a rollout")
     add_json(options)
     arguments, _ = _parse(options, argv)
     with _reading(arguments) as tx:
-        sentences = explain(tx, arguments.what)
+        sentences = explain(tx, arguments.what, settings_from(arguments).feedback_window_s)
     if arguments.json:
         return _show(sentences, arguments)
     print("\n".join(map(printable, sentences)))
@@ -130,7 +130,7 @@ def why(argv: list[str]) -> int:
 def _options(verb: str, actions: tuple[str, ...], what: str) -> argparse.ArgumentParser:
     options = parser(verb)
     options.add_argument("action", choices=actions)
-    options.add_argument("what", type=_id, help=what)
+    options.add_argument("what", type=an_id, help=what)
     add_json(options)
     return options
 
@@ -138,12 +138,6 @@ def _options(verb: str, actions: tuple[str, ...], what: str) -> argparse.Argumen
 def _parse(options: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.Namespace, Home]:
     arguments = options.parse_args(argv)
     return arguments, Home(settings_from(arguments).home)
-
-
-def _id(text: str) -> str:
-    if not text or not text.isprintable():
-        raise argparse.ArgumentTypeError("a name or an id is right")
-    return text
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """`thumbwheel dead-letters`: what the consumer could not handle, and the way back for it.
 
     thumbwheel dead-letters list [--topic TOPIC] [--channel NAME] [--limit N]
-    thumbwheel dead-letters show TOPIC/PARTITION/OFFSET
+    thumbwheel dead-letters show TOPIC/PARTITION/OFFSET [--raw]
     thumbwheel dead-letters redrive TOPIC/PARTITION/OFFSET ... | --all [--topic TOPIC] [--channel NAME]
 
 Redriving appends the record to its topic again, as it was, for the consumer to read once more: after an update that can
 handle it, say. Only when it is in the log does it cease to be a dead letter, so a killed command may append it twice;
 its event has its effect once. What still cannot be handled becomes a dead letter again, at its new place.
+
+What people said is hidden in `show`, unless it is asked for.
 
 It reads store and log themselves, so it answers while the service is down too. It knows nothing of what is wrong with
 a record.
@@ -19,7 +21,7 @@ import json
 import re
 from contextlib import closing
 
-from thumbwheel.cli import add_json, parser, settings_from
+from thumbwheel.cli import a_number, add_json, parser, settings_from
 from thumbwheel.clock import system_clock
 from thumbwheel.errors import NotFound
 from thumbwheel.eventlog import EventLog, Place
@@ -34,6 +36,38 @@ from thumbwheel.store.dead_letter_rows import DeadLetter
 LISTED = 50
 PAGE = 500
 SHOWN = 60  # characters of a reason that the list shows
+PLAIN = frozenset(
+    {
+        "type",
+        "id",
+        "inference",
+        "feedback",
+        "tenant",
+        "channel",
+        "at_ms",
+        "assigned",
+        "role",
+        "served_by",
+        "status",
+        "streamed",
+        "rollout",
+        "key",
+        "finish_reason",
+        "prompt_tokens",
+        "completion_tokens",
+        "ttft_ms",
+        "e2e_ms",
+        "trainable",
+        "thumb",
+        "score",
+        "verdict",
+        "proposal",
+        "model",
+        "version",
+    }
+)
+"""Fields of an event that hold nothing that a person said, nor a person's name."""
+WORD = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 NAME = re.compile(r"([a-z-]+)/([0-9]{1,9})/([0-9]{1,18})", re.ASCII)
 
 Name = tuple[str, int, int]
@@ -75,7 +109,10 @@ def _options(argv: list[str]) -> argparse.Namespace:
     options.add_argument("names", nargs="*", type=_name, metavar="TOPIC/PARTITION/OFFSET", help="as `list` says them")
     options.add_argument("--topic", choices=TOPICS, help="list, redrive --all: this topic's alone")
     options.add_argument("--channel", help="list, redrive --all: this channel's alone")
-    options.add_argument("--limit", type=_limit, default=LISTED, help=f"list: so many, the oldest; {LISTED} by default")
+    options.add_argument(
+        "--limit", type=a_number(PAGE), default=LISTED, help=f"list: so many, the oldest; {LISTED} by default"
+    )
+    options.add_argument("--raw", action="store_true", help="show: with what people said in it")
     options.add_argument("--all", action="store_true", help="redrive: all of them")
     add_json(options)
     arguments = options.parse_args(argv)
@@ -91,12 +128,6 @@ def _name(text: str) -> Name:
     if found is None or found[1] not in TOPICS:
         raise argparse.ArgumentTypeError(f"topic/partition/offset is right, of {', '.join(TOPICS)}")
     return found[1], int(found[2]), int(found[3])
-
-
-def _limit(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) <= PAGE:
-        raise argparse.ArgumentTypeError(f"a number from 1 to {PAGE} is right")
-    return int(text)
 
 
 def _found(store: Store, name: Name) -> DeadLetter:
@@ -136,10 +167,28 @@ def _summary(letter: DeadLetter) -> dict[str, object]:
 def _show(letter: DeadLetter, arguments: argparse.Namespace) -> int:
     told = _summary(letter) | {
         "key": letter.record.key,
-        "value": letter.record.value.decode("utf-8", "backslashreplace"),
+        "value": letter.record.value.decode("utf-8", "backslashreplace") if arguments.raw else _outline(letter),
     }
     print(printable_lines(json.dumps(told, ensure_ascii=False, indent=None if arguments.json else 2)))
     return 0
+
+
+def _outline(letter: DeadLetter) -> object:
+    """The record without what people said, as far as it can be read; its length where it cannot."""
+    try:
+        found = json.loads(letter.record.value)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        return f"{len(letter.record.value)} bytes; --raw shows them"
+    return {
+        key: value if key in PLAIN and _is_plain(value) else "hidden; --raw shows it" for key, value in found.items()
+    }
+
+
+def _is_plain(value: object) -> bool:
+    """A number, or a word of ours: whatever is wrong with a record, a sentence in it is somebody's."""
+    return value is None or isinstance(value, bool | int | float) or bool(WORD.fullmatch(str(value)))
 
 
 def _redrive(store: Store, log: EventLog, arguments: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@
     │   └── AdapterRefused       an adapter that must not be served; carries a reason code
     ├── StoreError
     │   ├── StoreUnavailable     locked for too long, disk full, away
+    │   │   └── BrokersRefuse    Kafka is there and lets us in not, or not everywhere; carries what to do
     │   ├── StoreRefused         the database says that a statement is wrong: a bug, and no outage
     │   └── LostRace             a compare-and-set found another state than expected
     ├── JobError                 a run's step cannot go on; carries what to do
@@ -209,6 +210,14 @@ class StoreError(ThumbwheelError):
 
 class StoreUnavailable(StoreError):
     """Store, event log or artifact store: locked for too long, disk full, or away. Later it may go."""
+
+
+class BrokersRefuse(StoreUnavailable):
+    """The brokers are there, and this service's settings do not let it in; `advice` says what to look at."""
+
+    def __init__(self, told: str, advice: str) -> None:
+        self.advice = advice
+        super().__init__(f"{told}; {advice}")
 
 
 class StoreRefused(StoreError):

@@ -23,7 +23,14 @@ def dead_letter_topic(channel: str | None, apart: Collection[str]) -> str:
     return f"{DEAD_LETTER}.{channel}" if channel is not None and channel in apart else DEAD_LETTER
 
 
-class InferenceEvent(msgspec.Struct, frozen=True, tag_field="type", tag="inference.v1", omit_defaults=True):
+IMPORTED = "imported"
+"""`assigned`, `role`, `served_by` and `status` of what nobody was answered here: it came with a file."""
+
+
+# `gc=False` of the two that are many: they hold no cycles, and to look for some costs more than to read them.
+
+
+class InferenceEvent(msgspec.Struct, frozen=True, tag_field="type", tag="inference.v1", omit_defaults=True, gc=False):
     """One served request. `messages` and `answer` are None where the channel's policy logs no text."""
 
     id: str
@@ -34,7 +41,7 @@ class InferenceEvent(msgspec.Struct, frozen=True, tag_field="type", tag="inferen
     assigned: str  # release id
     role: str  # the assigned variant's: stable or candidate
     served_by: str  # release id; another than `assigned` after a retry on stable
-    status: str  # ok, release_error, client_error, cancelled, unavailable
+    status: str  # ok, release_error, client_error, cancelled, unavailable; or imported
     streamed: bool = False
     rollout: str | None = None
     key: str | None = None
@@ -50,7 +57,7 @@ class InferenceEvent(msgspec.Struct, frozen=True, tag_field="type", tag="inferen
     trainable: bool = True
 
 
-class FeedbackEvent(msgspec.Struct, frozen=True, tag_field="type", tag="feedback.v1", omit_defaults=True):
+class FeedbackEvent(msgspec.Struct, frozen=True, tag_field="type", tag="feedback.v1", omit_defaults=True, gc=False):
     """What a user said of one inference. `author` is set only where a key with that right named one."""
 
     id: str
@@ -66,6 +73,71 @@ class FeedbackEvent(msgspec.Struct, frozen=True, tag_field="type", tag="feedback
     correction: str | None = None
     tags: list[str] = []
     metrics: dict[str, bool | float] = {}
+
+
+class ReviewEvent(msgspec.Struct, frozen=True, tag_field="type", tag="review.v1", omit_defaults=True):
+    """What a reviewer decided of one feedback. `proposal` is set where it is a proposal's target that was judged."""
+
+    id: str
+    feedback: str
+    channel: str
+    at_ms: int
+    reviewer: str  # who: a name that the reviewer's key or command vouches for
+    verdict: str  # approve, edit, refuse
+    role: str = "reviewer"  # or arbiter, whose word ends a disagreement
+    target: str | None = None  # with `edit`: what the answer should be
+    reason: str | None = None
+    proposal: str | None = None
+    scores: dict[str, int] = {}  # of the rubric, each 1 to 5
+
+
+class ProposalEvent(msgspec.Struct, frozen=True, tag_field="type", tag="proposal.v1", omit_defaults=True):
+    """An answer that a model proposes for a thumbs-down that came without a correction."""
+
+    id: str
+    feedback: str
+    channel: str
+    at_ms: int
+    target: str
+    role: str  # teacher, or verifier: a resample that passed the channel's checks
+    model: str
+    version: str
+
+
+class ComputedEvent(msgspec.Struct, frozen=True, tag_field="type", tag="computed.v1", omit_defaults=True):
+    """What a model found out about one feedback before curation: names, an embedding, a paraphrase."""
+
+    id: str
+    feedback: str
+    channel: str
+    at_ms: int
+    what: str
+    model: str
+    version: str
+    value: object
+
+
+class ExclusionEvent(msgspec.Struct, frozen=True, tag_field="type", tag="exclusion.v1", omit_defaults=True):
+    """What shall teach no more: one feedback, all feedback on one inference, or all of one author in one channel."""
+
+    id: str
+    at_ms: int
+    by: str
+    what: str  # feedback, inference, author
+    value: str
+    channel: str
+    reason: str
+    withdrawn: bool = False  # the exclusion of the same before is taken back
+
+
+class ErasureEvent(msgspec.Struct, frozen=True, tag_field="type", tag="erasure.v1", omit_defaults=True):
+    """A person is to be forgotten: all that was asked, said and made of it. The event does not say who it was."""
+
+    id: str
+    at_ms: int
+    by: str
+    tenant: str
+    person: str  # a keyed digest of tenant and end user (thumbwheel/erasure.py)
 
 
 class ReleaseEvent(msgspec.Struct, frozen=True, tag_field="type", tag="release.v1", omit_defaults=True):
@@ -98,8 +170,20 @@ class DeadLetterEvent(msgspec.Struct, frozen=True, tag_field="type", tag="dead-l
     event: str | None = None  # the event's id, as far as it can be read
 
 
-Event = InferenceEvent | FeedbackEvent
+CurationEvent = ReviewEvent | ProposalEvent | ComputedEvent | ExclusionEvent | ErasureEvent
+"""What bears on what may teach; all on the topic `curation`."""
+Event = InferenceEvent | FeedbackEvent | CurationEvent
 """What the consumer reads."""
+
+
+def place_of(event: Event) -> tuple[str, str]:
+    """The topic that the event belongs to and the key that it is written under: what it speaks of."""
+    if isinstance(event, InferenceEvent):
+        return INFERENCE, event.id
+    if isinstance(event, FeedbackEvent):
+        return FEEDBACK, event.inference
+    return CURATION, event.id if isinstance(event, ExclusionEvent | ErasureEvent) else event.feedback
+
 
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()

@@ -1,16 +1,16 @@
 """Keys: made at random, shown once, kept as SHA-256 hashes (they hold 256 bits, so a slow hash would add nothing).
 
-thumbwheel keys create --tenant NAME [--right author|expert|teacher] [--admin]
+thumbwheel keys create --tenant NAME [--right author|expert|teacher]
+thumbwheel keys create --tenant NAME --admin [--right raw|arbiter]
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
 
-from thumbwheel.cli import add_json, parser, settings_from
+from thumbwheel.cli import a_text, add_json, parser, settings_from
 from thumbwheel.clock import system_clock
 from thumbwheel.home import prepare
 from thumbwheel.ids import digest32, new_id
@@ -21,6 +21,11 @@ from thumbwheel.store.connection import open_store
 KEY_PREFIX = {"app": "tw-app-", "admin": "tw-admin-"}
 MAX_TENANT = 128
 RIGHTS = ("author", "expert", "teacher", "pin", "extensions")
+RAW, ARBITER = "raw", "arbiter"
+ADMIN_RIGHTS = (RAW, ARBITER)
+"""Of administrators' keys: to see texts with the personal data in them, and to end what reviewers disagree on."""
+OWN_RIGHTS = {"app": frozenset[str](), "admin": frozenset(ADMIN_RIGHTS)}
+"""What the service's own two keys have."""
 
 
 def mint(kind: str) -> str:
@@ -38,26 +43,32 @@ def as_record(text: str, kind: str, tenant: str, rights: frozenset[str], now_ms:
     return Key(new_id("key", now_ms), hash_key(text), kind, tenant, rights)
 
 
-def _tenant(text: str) -> str:
-    if not text.strip() or not text.isprintable() or len(text) > MAX_TENANT:
-        raise argparse.ArgumentTypeError(f"a name of at most {MAX_TENANT} characters is right")
-    return text
-
-
 def run(argv: list[str]) -> int:
     """The verb `keys`."""
     options = parser("keys")
     options.add_argument("action", choices=("create",))
     options.add_argument(
-        "--tenant", required=True, type=_tenant, help="whose key it is; inferences and feedback belong to the tenant"
+        "--tenant",
+        required=True,
+        type=a_text(MAX_TENANT),
+        help="whose key it is; inferences and feedback belong to the tenant",
     )
-    options.add_argument("--right", action="append", default=[], choices=RIGHTS, help="may be given several times")
+    options.add_argument(
+        "--right",
+        action="append",
+        default=[],
+        choices=(*RIGHTS, *ADMIN_RIGHTS),
+        help=f"may be given several times; with --admin {' or '.join(ADMIN_RIGHTS)}",
+    )
     options.add_argument("--admin", action="store_true", help="a key of the admin API instead of an application's")
     add_json(options)
     arguments = options.parse_args(argv)
+    kind = "admin" if arguments.admin else "app"
+    rights = ADMIN_RIGHTS if arguments.admin else RIGHTS
+    if wrong := sorted(set(arguments.right) - set(rights)):
+        options.error(f"{', '.join(wrong)}: keys of the {kind} API have the rights {', '.join(rights)}")
     settings = settings_from(arguments)
     home = prepare(settings.home)
-    kind = "admin" if arguments.admin else "app"
     text = mint(kind)
     key = as_record(text, kind, arguments.tenant, frozenset(arguments.right), system_clock())
     store = open_store(settings, home)

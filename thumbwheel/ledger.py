@@ -2,7 +2,7 @@
 
 Every acknowledged feedback is, at any time, exactly one of three:
 
-    used      in at least one frozen dataset; it stays so
+    used      in at least one frozen dataset; it stays so, unless the person behind it is erased, and it with them
     refused   with a reason: superseded, training_not_permitted, no_text, foreign, inference_unknown, or what curation
               found
     waiting   with a reason: inference_not_seen, no_correction, no_run_yet, dead_letter, or what curation found that
@@ -11,16 +11,17 @@ Every acknowledged feedback is, at any time, exactly one of three:
 `settle` sees all feedback on one inference at once and does not depend on the order of arrival. It knows nothing of the
 texts; what curation refuses is in feedback/curate.py.
 
-Nor does it know the time: that an inference is no longer waited for is the consumer's to decide, a feedback window
-after the feedback's receipt. `inference_unknown` stands until that inference arrives after all, from a spool that lay
-somewhere, say. Then the reason is no longer true and the feedback is joined like any other: what counts is what has
-arrived, and somebody's correction is not thrown away because a disk was slow.
+Nor does it know the time: that an inference is no longer waited for is the consumer's to decide, and curation's at its
+own moment, a feedback window after the feedback's receipt. `inference_unknown` stands until that inference arrives
+after all, from a spool that lay somewhere, say. Then the reason is no longer true and the feedback is joined like any
+other: what counts is what has arrived, and somebody's correction is not thrown away because a disk was slow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 WAITING, USED, REFUSED = "waiting", "used", "refused"
 
@@ -35,7 +36,8 @@ TRAINING_NOT_PERMITTED = "training_not_permitted"
 NO_TEXT = "no_text"
 FOREIGN = "foreign"
 INFERENCE_UNKNOWN = "inference_unknown"
-ARRIVAL_REFUSALS = frozenset({SUPERSEDED, TRAINING_NOT_PERMITTED, NO_TEXT, FOREIGN, INFERENCE_UNKNOWN})
+ERASED = "erased"
+ARRIVAL_REFUSALS = frozenset({SUPERSEDED, TRAINING_NOT_PERMITTED, NO_TEXT, FOREIGN, INFERENCE_UNKNOWN, ERASED})
 """Reasons that follow from what has arrived; every other refusal is curation's and stands until the next freeze."""
 
 NOT_CHAT = "not_chat"
@@ -56,17 +58,30 @@ NEAR_DUPLICATE = "near_duplicate"
 AUTHOR_CAP = "author_cap"
 SPLIT_CONFLICT = "split_conflict"
 
+CORRECTED = "corrected"
+"""Of a thumb: somebody corrected the answer."""
+EXCLUDED = "excluded"
+REVIEW_REFUSED = "review_refused"
+LEFT_OUT = "left_out"
+"""A channel's mix has no room for the row."""
 CONTRADICTION = "contradiction"
 SPEAKS_TO_MODEL = "speaks_to_model"
 QUARANTINED = "quarantined"
 NEEDS_REVIEW = "needs_review"
 SECOND_SOURCE = "second_source"
-CURATION_WAITS = frozenset({CONTRADICTION, SPEAKS_TO_MODEL, QUARANTINED, NEEDS_REVIEW, SECOND_SOURCE})
-"""What curation lets wait; it stands until the next freeze. All but the last wait for a reviewer."""
+PROPOSED = "proposed"
+"""A model's proposal stands where a correction would: for a reviewer."""
+DISAGREEMENT = "disagreement"
+"""Two reviewers said different things of it: for an arbiter."""
+CURATION_WAITS = frozenset(
+    {CONTRADICTION, SPEAKS_TO_MODEL, QUARANTINED, NEEDS_REVIEW, SECOND_SOURCE, PROPOSED, DISAGREEMENT}
+)
+"""What curation lets wait; it stands until the next freeze."""
+REVIEWABLE = CURATION_WAITS - {SECOND_SOURCE}
+"""What a reviewer may end."""
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(Struct, frozen=True, gc=False):
     """What the ledger must know of an inference that is in the store."""
 
     tenant: str
@@ -76,8 +91,7 @@ class Seen:
     has_text: bool
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True, gc=False):
     """What the ledger must know of a feedback. `author` is None until joined, unless a key named one."""
 
     id: str
@@ -91,8 +105,7 @@ class Entry:
     reason: str | None
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Struct, frozen=True, gc=False):
     """Where a feedback stands."""
 
     author: str | None
@@ -100,11 +113,24 @@ class Standing:
     reason: str | None
 
 
+def waits_until_ms(reason: str | None, at_ms: int, window_ms: int) -> int | None:
+    """When feedback received at `at_ms` ceases to wait by itself; None where only somebody or a run ends that."""
+    return at_ms + window_ms if reason == INFERENCE_NOT_SEEN else None
+
+
+def barred(seen: Seen, tenant: str, channel: str) -> str | None:
+    """Why feedback of this tenant and channel may not be learnt from, as its inference says; None where it may."""
+    if (seen.tenant, seen.channel) != (tenant, channel):
+        return FOREIGN
+    if not seen.trainable:
+        return TRAINING_NOT_PERMITTED
+    return None if seen.has_text else NO_TEXT
+
+
 def settle(seen: Seen | None, entries: Sequence[Entry]) -> dict[str, Standing]:
     """Where each of `entries`, which are all the feedback on one inference, stands now; by id."""
-    if len(entries) == 1:  # nearly always, and ingestion asks once a feedback
-        (only,) = entries
-        return {only.id: _standing(seen, only, only.author or (seen.unit if seen else None), True)}
+    if len(entries) == 1:
+        return {entries[0].id: settle_only(seen, entries[0])}
     authors = {entry.id: entry.author or (seen.unit if seen else None) for entry in entries}
     latest: dict[str | None, Entry] = {}
     for entry in sorted(entries, key=lambda entry: (entry.at_ms, entry.seq, entry.id)):
@@ -113,7 +139,14 @@ def settle(seen: Seen | None, entries: Sequence[Entry]) -> dict[str, Standing]:
     return {entry.id: _standing(seen, entry, authors[entry.id], entry.id in current) for entry in entries}
 
 
+def settle_only(seen: Seen | None, entry: Entry) -> Standing:
+    """As `settle`, of the only feedback on its inference: nearly always so, and ingestion asks once a feedback."""
+    return _standing(seen, entry, entry.author or (seen.unit if seen else None), True)
+
+
 def _standing(seen: Seen | None, entry: Entry, author: str | None, is_latest: bool) -> Standing:
+    if (entry.state, entry.reason) == (REFUSED, ERASED):
+        return Standing(author, REFUSED, ERASED)
     if entry.state == USED:
         return Standing(author, USED, None)
     if not is_latest:
@@ -122,12 +155,8 @@ def _standing(seen: Seen | None, entry: Entry, author: str | None, is_latest: bo
         return Standing(author, REFUSED, INFERENCE_UNKNOWN)
     if seen is None:
         return Standing(author, WAITING, INFERENCE_NOT_SEEN)
-    if (seen.tenant, seen.channel) != (entry.tenant, entry.channel):
-        return Standing(author, REFUSED, FOREIGN)
-    if not seen.trainable:
-        return Standing(author, REFUSED, TRAINING_NOT_PERMITTED)
-    if not seen.has_text:
-        return Standing(author, REFUSED, NO_TEXT)
+    if reason := barred(seen, entry.tenant, entry.channel):
+        return Standing(author, REFUSED, reason)
     if entry.state == REFUSED and entry.reason not in ARRIVAL_REFUSALS:
         return Standing(author, REFUSED, entry.reason)
     if entry.state == WAITING and entry.reason in CURATION_WAITS:

@@ -7,21 +7,23 @@ example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from thumbwheel.errors import NotFound
-from thumbwheel.store import data_rows, dataset_rows, fleet_rows, release_rows, schema
+from thumbwheel.store import data_rows, dataset_rows, erasure_rows, fleet_rows, release_rows, schema
 
 
 def lineage(tx: Connection, thing: str) -> dict[str, Any]:
     """`{"id", "kind", "is", "from", "to", "audit"}`: what it is, what it came from, what came of it. Raises NotFound.
 
     `thing` is the id of a feedback, an inference, an example, a dataset, a run, a release or a rollout, the sum of an
-    adapter or a report, or a channel's name. `from` and `to` hold lists of ids by kind.
+    adapter or a report, or a channel's name. Of a dataset or report that an erasure has replaced
+    it is the successor. `from` and `to` hold lists of ids by kind.
     """
+    thing = erasure_rows.standing(tx, thing)
     kind, is_ = find(tx, thing)
     before, after = _WAYS[kind](tx, thing)
     line = [thing, *(id_ for name in ("runs", "releases", "rollouts") for id_ in after.get(name, []))]
@@ -97,6 +99,17 @@ def results(tx: Connection, datasets: Iterable[str]) -> _Ids:
     runs = _ids(tx, schema.runs.c.id, schema.runs.c.dataset.in_(list(datasets)))
     releases = _ids(tx, schema.releases.c.id, schema.releases.c.run.in_(runs))
     return {"runs": runs, "releases": releases, **_rollouts(tx, releases)}
+
+
+def in_words(learnt: Mapping[str, Sequence[str]], whom: str) -> list[str]:
+    """A line each for datasets and their `results`, of what has learnt from `whom`."""
+    words = [
+        f"learnt from {whom}, {name}: {', '.join(learnt[name])}"
+        for name in ("datasets", "runs", "releases", "rollouts")
+        if learnt[name]
+    ]
+    stable = [f"one of these releases is stable in: {', '.join(learnt['stable_in'])}"] if learnt["stable_in"] else []
+    return words + stable
 
 
 def _rollouts(tx: Connection, releases: Iterable[str]) -> _Ids:

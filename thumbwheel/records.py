@@ -42,18 +42,41 @@ class Clean:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """Which rows a channel's datasets have room for: shares of training rows by tag, and how old feedback may be."""
+
+    shares: Mapping[str, float] = field(default_factory=dict)  # tag -> share
+    other: float | None = None  # of the rows that have none of these tags; None: as many as there are
+    max_age_days: int | None = None
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How training questions are varied. A group of words holds what may stand for each other."""
+
+    kinds: tuple[str, ...] = ()
+    per_row: int = 1  # at most so many more rows for each
+    synonyms: tuple[tuple[str, ...], ...] = ()  # beside the built-in ones
+    terms: tuple[tuple[str, ...], ...] = ()  # names that the house has for one thing
+
+
+@dataclass(frozen=True)
 class Policies:
     """What a channel wants, as PUT /admin/v1/channels/{name} takes it."""
 
     log: str = "full"
     train: bool = True
     trust: str = "single-user"
+    reviews: int = 1
     scorers: tuple[Mapping[str, object], ...] = ()
     train_after: int | None = None
     auto_rollout: bool = True
     stages: tuple[Stage, ...] = DEFAULT_STAGES
     compression: str = "none"
     clean: Clean = Clean()
+    mix: Mix = Mix()
+    augment: Augment = Augment()
+    uncorrected: str = "wait"  # what becomes of a thumb without a correction: wait, kto, propose
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from thumbwheel.errors import SettingsError
+from thumbwheel.events import TOLD, TOPICS
 
+SETTINGS_FILE = "settings.yaml"
 DEFAULT_HOME = ".thumbwheel"
 DEFAULT_MODEL = ".base/smollm2-135m-instruct"
 PREFIX = "THUMBWHEEL_"
@@ -28,6 +30,11 @@ USUAL_PORTS: Mapping[str, int] = {"api_port": 8080, "admin_port": 8081}
 HOST_OF: Mapping[str, str] = {"api_port": "host", "admin_port": "admin_host"}
 SERVER = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}", re.ASCII)
 KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
+KAFKA_SECURITY = ("PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT")
+KAFKA_MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+SECRETS = ("upstream_key", "teacher_key", "kafka_password")  # whose texts belong in no message
+LOGGED = (*TOPICS, *TOLD)
+KEEP_RECORDS = re.compile(rf"({'|'.join(LOGGED)})=([1-9][0-9]{{0,10}}|forever)", re.ASCII)
 NAME_MODEL = re.compile(r"[a-z]{2}=[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
 # As a browser sends it: lower case, and without a port that is the scheme's own it has none.
 ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?", re.ASCII)
@@ -42,6 +49,10 @@ class Settings:
     upstream: str | None = None  # an OpenAI-compatible server's URL: it answers instead of an engine of ours
     upstream_key: str | None = None  # sent to it as a bearer token
     upstream_model: str | None = None  # what to ask it for; by default the first that it lists
+    teacher: str | None = None  # an OpenAI-compatible server's URL, which `propose` and `reword` ask
+    teacher_key: str | None = None  # sent to it as a bearer token
+    teacher_model: str | None = None  # what to ask it for; by default the first that it lists
+    teacher_timeout_s: float = 60.0  # how long one try may take
     store_url: str | None = None  # postgresql://user@host/database; by default an SQLite file in the home
     host: str = "127.0.0.1"
     admin_host: str = "127.0.0.1"  # whatever `host` is: /metrics there asks for no key
@@ -55,11 +66,21 @@ class Settings:
     engine_wait_s: float = 10.0  # how long a request waits for an engine that is starting before it gets a 503
     engine_timeout_s: float = 600.0  # the longest that an answer may take
     kafka: str | None = None  # bootstrap servers, host:port with commas between; by default the log is a SQLite file
+    kafka_security: str = "PLAINTEXT"  # or SSL (which is TLS), SASL_SSL, SASL_PLAINTEXT
+    kafka_ca_file: str | None = (
+        None  # who issued the brokers' certificates, in PEM; by default whom this machine trusts
+    )
+    kafka_cert_file: str | None = None  # our own certificate, where the brokers ask for one; in PEM
+    kafka_key_file: str | None = None  # and its key, unencrypted, where it is in another file
+    kafka_mechanism: str = "SCRAM-SHA-512"  # how the password is shown: or SCRAM-SHA-256, PLAIN
+    kafka_username: str | None = None
+    kafka_password: str | None = dataclasses.field(default=None, repr=False)  # as THUMBWHEEL_KAFKA_PASSWORD, say
     kafka_prefix: str = "thumbwheel."  # before the name of each topic
     kafka_partitions: int = 6  # of a topic that is made: as many consumers can share the work
     kafka_group: str = "thumbwheel"  # the consumers' group
     kafka_instance: str | None = None  # a consumer's own name in it: back within 10 s, it gets its partitions again
     dead_letter_channels: tuple[str, ...] = ()  # whose dead letters go to topics of their own, dead-letter.<channel>
+    keep_records: tuple[str, ...] = ()  # feedback=7776000, release=forever: how many seconds the log keeps a topic
     log_queue: int = 10_000  # inferences held in memory before they are dropped, and counted
     spool_bytes: int = 256 * 1024 * 1024  # inferences held on disk, per worker, while the log is away
     engine_program: str = "serving.engine"  # the module that is an engine; tests start the recorded one
@@ -90,7 +111,7 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str], work
     fields = {field.name: field for field in dataclasses.fields(Settings) if field.name != "home"}
 
     values: dict[str, Any] = {}
-    for key, raw in _file(home / "settings.yaml", problems).items():
+    for key, raw in _file(home / SETTINGS_FILE, problems).items():
         if key in fields:
             values[key] = raw
         else:
@@ -107,12 +128,17 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str], work
         try:
             parsed[key] = _parse(str(fields[key].type), raw)
         except ValueError as error:
-            problems.append((key, f"holds {raw!r}", str(error)))
+            problems.append((key, "holds what it cannot" if key in SECRETS else f"holds {raw!r}", str(error)))
     settings = Settings(home=home, **parsed)
     problems += _check(settings)
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def holds_secrets(home: Path) -> bool:
+    """Whether the home's file of settings has any in it."""
+    return any(_file(home / SETTINGS_FILE, []).get(key) is not None for key in SECRETS)
 
 
 def _file(path: Path, problems: list[tuple[str, str, str]]) -> dict[str, Any]:
@@ -176,6 +202,7 @@ def _check(settings: Settings) -> list[tuple[str, str, str]]:
         "feedback_window_s": 1,
         "engine_wait_s": 0,
         "engine_timeout_s": 1,
+        "teacher_timeout_s": 1,
         "kafka_partitions": 1,
         "log_queue": 1,
         "spool_bytes": 0,
@@ -194,6 +221,10 @@ def _check(settings: Settings) -> list[tuple[str, str, str]]:
         if value < least:
             problems.append((key, f"holds {value}", f"at least {least:g} is right"))
     problems += _check_kafka(settings)
+    for one in settings.keep_records:
+        if not KEEP_RECORDS.fullmatch(one):
+            right = f"a topic ({', '.join(LOGGED)}) with its seconds, or forever: feedback=7776000 is right"
+            problems.append(("keep_records", f"holds {one!r}", right))
     for one in settings.name_models:
         if not NAME_MODEL.fullmatch(one):
             problems.append(("name_models", f"holds {one!r}", "a language and its model, en=en_core_web_sm, is right"))
@@ -203,12 +234,15 @@ def _check(settings: Settings) -> list[tuple[str, str, str]]:
             problems.append(("cors_origins", f"holds {origin!r}", right))
     if settings.upstream is not None and not _is_upstream(settings.upstream):
         problems.append(("upstream", f"holds {settings.upstream!r}", "a URL such as http://127.0.0.1:8000 is right"))
+    if settings.teacher is not None and not _is_web(settings.teacher):
+        problems.append(("teacher", f"holds {settings.teacher!r}", "a URL such as https://api.example/v1 is right"))
     if settings.store_url is not None and not _is_store(settings.store_url):
         # Its text may hold a password.
         problems.append(("store_url", "names no store", "postgresql://user@host:5432/database is right"))
-    secret = settings.upstream_key  # whose text belongs in no message
-    if secret is not None and not (secret.isascii() and secret.isprintable()):
-        problems.append(("upstream_key", "holds a character that no header takes", "printable ASCII is right"))
+    for key in ("upstream_key", "teacher_key"):
+        secret = getattr(settings, key)
+        if secret is not None and not (secret.isascii() and secret.isprintable()):
+            problems.append((key, "holds a character that no header takes", "printable ASCII is right"))
     return problems
 
 
@@ -232,7 +266,42 @@ def _check_kafka(settings: Settings) -> list[tuple[str, str, str]]:
             problems.append(
                 (key, f"holds {value!r}", "letters, digits, dots, dashes and underlines are right, 200 at most")
             )
+    return [*problems, *_check_kafka_security(settings)]
+
+
+def _check_kafka_security(settings: Settings) -> list[tuple[str, str, str]]:
+    problems = []
+    protocol, mechanism = settings.kafka_security, settings.kafka_mechanism
+    if protocol not in KAFKA_SECURITY:
+        problems.append(("kafka_security", f"holds {protocol!r}", f"one of {', '.join(KAFKA_SECURITY)} is right"))
+    if mechanism not in KAFKA_MECHANISMS:
+        problems.append(("kafka_mechanism", f"holds {mechanism!r}", f"one of {', '.join(KAFKA_MECHANISMS)} is right"))
+    # What is set and not used would leave somebody in the belief that it protects them.
+    for key in ("kafka_username", "kafka_password"):
+        is_set = getattr(settings, key) is not None
+        if protocol.startswith("SASL") and not is_set:
+            problems.append((key, "is not set", f"kafka_security {protocol} needs it"))
+        if protocol in ("PLAINTEXT", "SSL") and is_set:
+            problems.append((key, f"is set, and kafka_security is {protocol}", "SASL_SSL makes use of it"))
+    for key in ("kafka_ca_file", "kafka_cert_file", "kafka_key_file"):
+        if protocol in ("PLAINTEXT", "SASL_PLAINTEXT") and getattr(settings, key) is not None:
+            problems.append((key, f"is set, and kafka_security is {protocol}", "SSL or SASL_SSL makes use of it"))
+    if settings.kafka_key_file is not None and settings.kafka_cert_file is None:
+        problems.append(
+            ("kafka_cert_file", "is not set, and kafka_key_file is", "the certificate of that key is needed")
+        )
     return problems
+
+
+def kept_s(settings: Settings) -> dict[str, float | None]:
+    """By topic how many seconds its records are kept, as `keep_records` says; None for ever."""
+    said = (one.split("=", 1) for one in settings.keep_records)
+    return {topic: None if seconds == "forever" else float(seconds) for topic, seconds in said}
+
+
+def models_of_names(settings: Settings) -> dict[str, str]:
+    """By language the model that finds names in it, as `name_models` says."""
+    return dict(one.split("=", 1) for one in settings.name_models)
 
 
 def kafka_servers(text: str) -> tuple[str, ...]:
@@ -241,8 +310,10 @@ def kafka_servers(text: str) -> tuple[str, ...]:
 
 
 def _is_upstream(text: str) -> bool:
-    if text.startswith("unix:"):
-        return True
+    return text.startswith("unix:") or _is_web(text)
+
+
+def _is_web(text: str) -> bool:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:

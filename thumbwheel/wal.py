@@ -1,4 +1,4 @@
-"""Write-ahead mode of an SQLite file, however many open it first.
+"""Write-ahead mode of an SQLite file, however many open it first; and a file that holds nothing more than it shows.
 
 SQLite refuses at once, whatever the busy timeout, when two connections turn the same new file to it at the same moment,
 as the processes of a new data directory do (https://www.sqlite.org/wal.html, "Sometimes Queries Return SQLITE_BUSY In
@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from typing import Any
 
 PAUSE_S = 0.01
 """Between two tries, in seconds."""
@@ -30,3 +31,15 @@ def use_wal(execute: Callable[[str], object], busy_ms: int) -> None:
             time.sleep(PAUSE_S)
         else:
             return
+
+
+def compact(execute: Callable[[str], Any]) -> None:
+    """Write the file anew without its free room, and empty its write-ahead log.
+
+    What was deleted or overwritten lies in both until then. `execute` is a connection's, outside of any transaction.
+    Raises sqlite3.Error, also where somebody still reads what was before.
+    """
+    execute("vacuum")
+    busy, *_ = execute("pragma wal_checkpoint(truncate)").fetchone()
+    if busy:
+        raise sqlite3.OperationalError("somebody reads what was before")

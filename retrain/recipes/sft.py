@@ -48,6 +48,7 @@ from trl import SFTConfig, SFTTrainer
 
 from retrain import checkpoints, recipe_settings, replay, rows
 from retrain.recipe_settings import number, text, texts, whole
+from thumbwheel.dataset_files import ROWS
 from thumbwheel.errors import JobError, ThumbwheelError
 
 DEFAULTS = Path(__file__).with_suffix(".yaml")
@@ -273,7 +274,7 @@ def train(
         if len(given) < needed:
             raise JobError(f"Too few {name} rows: {len(given)}, needed {needed}. Collect {needed - len(given)} more.")
     checkpoints.claim(work, {
-        "rows": hashlib.sha256((dataset / rows.ROWS).read_bytes()).hexdigest(),
+        "rows": hashlib.sha256((dataset / ROWS).read_bytes()).hexdigest(),
         "model": str(model_folder.resolve()),
         "settings": json.loads(json.dumps(dataclasses.asdict(settings))),
     })  # fmt: skip

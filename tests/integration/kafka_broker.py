@@ -27,7 +27,7 @@ class Broker:
 
     def __init__(self, home: Path, folder: Path) -> None:
         self._script, self._folder = home / "kafka", folder
-        self._ports = (_free_port(), _free_port())
+        self._ports = (free_port(), free_port())
         self.servers = f"127.0.0.1:{self._ports[0]}"
 
     def start(self) -> None:
@@ -53,7 +53,8 @@ class Broker:
         os.kill(self.pid, signal.SIGCONT)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

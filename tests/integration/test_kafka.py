@@ -19,16 +19,18 @@ from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import FencedInstanceIdError
 
 from deploy import doctor
 from tests.integration.kafka_broker import Broker
 from thumbwheel import rollouts
-from thumbwheel.errors import StoreUnavailable
+from thumbwheel.errors import LostRace, StoreUnavailable
 from thumbwheel.eventlog import EventLog
 from thumbwheel.eventlog.kafka import KafkaEventLog
-from thumbwheel.eventlog.kafka_reader import FRESH_S
+from thumbwheel.eventlog.kafka_reader import AHEAD, FRESH_S
 from thumbwheel.eventlog.opening import open_log
-from thumbwheel.eventlog.topics import ALL
+from thumbwheel.eventlog.topics import ALL, SYNCED
 from thumbwheel.events import FEEDBACK, INFERENCE, FeedbackEvent, InferenceEvent, encode
 from thumbwheel.home import Home, prepare
 from thumbwheel.records import Policies
@@ -180,6 +182,24 @@ def test_a_zombie_that_comes_back_writes_nothing(place: Place, instance: str) ->
     assert place.ledger() == joined(120)
 
 
+class Fenced:
+    """A client whose name in the group another has taken, as it says at each poll from then on."""
+
+    def __init__(self, client: KafkaConsumer) -> None:
+        self.assignment, self.close = client.assignment, client.close
+
+    def poll(self, **_: object) -> None:
+        raise FencedInstanceIdError
+
+
+def test_a_member_whose_name_another_has_taken_is_no_outage_to_wait_for(place: Place) -> None:
+    with closing(open_log(replace(place.settings, kafka_instance="consumer-1"), place.home, "member")) as log:
+        log.assigned()
+        log._reader._consumer = Fenced(log._reader._consumer)  # type: ignore[attr-defined]
+        with pytest.raises(LostRace):
+            log.assigned()
+
+
 def test_a_static_member_that_is_back_soon_gets_its_partitions_at_once(place: Place) -> None:
     place.say(range(10))
     for n in range(3):
@@ -224,6 +244,19 @@ def test_topics_are_made_as_the_doctor_wants_them(place: Place) -> None:
         assert "not-there.feedback" not in admin.list_topics(), "it looks and changes nothing"
 
 
+def test_feedback_is_on_the_brokers_disks_before_it_is_acknowledged(place: Place) -> None:
+    """As the broker says it: each record of its topic is synced, and every replica in step has it."""
+    place.say(range(1))
+    topics = [f"{place.settings.kafka_prefix}{topic}" for topic in ALL]
+    with closing(KafkaAdminClient(bootstrap_servers=place.broker.servers)) as admin:
+        wanted = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+        found = admin.describe_configs(wanted, config_filter="all")["topic"]
+    each = {topic: int(found[f"{place.settings.kafka_prefix}{topic}"]["flush.messages"]["value"]) for topic in ALL}
+    assert {topic for topic, messages in each.items() if messages == 1} == set(SYNCED) == set(ALL) - {INFERENCE}
+    config = place.log._producer.config  # type: ignore[attr-defined]
+    assert config["acks"] in ("all", -1) and config["enable_idempotence"]
+
+
 def test_a_channel_may_have_a_topic_of_its_own_for_dead_letters(place: Place) -> None:
     place.settings = replace(place.settings, dead_letter_channels=("support",))
     broken = encode(FeedbackEvent("fb-1", "inf-1", "shop", "support", 7)).replace(b":7", b":true")
@@ -266,6 +299,19 @@ def test_what_expired_is_gone_from_the_beginning_and_reading_goes_on(place: Plac
         assert fresh.read(FEEDBACK, partition, 3, 99) == []
     place.log.append(FEEDBACK, [("k", b"10")], durable=True)
     assert [record.offset for record in place.log.read(FEEDBACK, partition, 3, 99)] == [11]
+
+
+def test_a_partition_with_a_backlog_is_read_on_beside_others_that_have_records(place: Place) -> None:
+    """Paused while its buffer is full; the client must not sit on what it had fetched of it by then."""
+    place.log.append(INFERENCE, [("one key", b"%d" % n) for n in range(3 * AHEAD)], durable=False)
+    (partition,) = [part for part, end in place.log.ends()[INFERENCE].items() if end]
+    read: list[bytes] = []
+    while len(read) < 3 * AHEAD:
+        read += [record.value for record in place.log.read(INFERENCE, partition, len(read), 500)]
+        place.log.append(FEEDBACK, [(f"k{n}", b"?") for n in range(9)], durable=False)
+        for part, end in place.log.ends()[FEEDBACK].items():
+            assert place.log.read(FEEDBACK, part, 0, 500) or not end
+    assert read == [b"%d" % n for n in range(3 * AHEAD)]
 
 
 def test_partitions_can_be_added(place: Place) -> None:

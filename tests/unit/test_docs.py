@@ -18,15 +18,28 @@ import httpx
 import pytest
 
 from deploy import analysis, runs
-from feedback import consumer, curate, ingest, splits
-from retrain import evidence, gate, gate_config, scoring
+from feedback import (
+    consumer,
+    coverage,
+    curate,
+    ingest,
+    proposals,
+    proposing,
+    rewording,
+    snapshot,
+    splits,
+    teacher,
+    thumbs,
+)
+from feedback.vary import noise
+from retrain import evidence, gate, gate_config
 from retrain.engine_client import Answer
 from retrain.evaluate import HeldOut, Sides
 from retrain.rows import Row
 from retrain.statistics import Interval
 from serving import asking, connection, feedback_api, fields, replies, saying
 from tests.gateway_worker import Worker, worker
-from thumbwheel import errors, keys, ledger, policies, records, roles, scorers, why
+from thumbwheel import errors, keys, ledger, policies, records, roles, scorers, scoring, why
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.settings import Settings
@@ -67,6 +80,19 @@ def test_policies_and_their_defaults() -> None:
     stages = defaults.pop("stages")
     assert rows.pop("stages") == ", ".join(f"{stage['weight']:g}" for stage in stages)
     assert {name: json.loads(cell.strip("`")) for name, cell in rows.items()} == json.loads(json.dumps(defaults))
+
+
+def test_what_becomes_of_a_thumb_without_a_correction() -> None:
+    rows = {row[0].strip("`") for row in table("`uncorrected`")}
+    assert rows == set(policies.CHOICES["uncorrected"]) and records.Policies().uncorrected in rows
+    patience, words = teacher.Patience(), {1: "one", 4: "four", 5: "five"}
+    assert f"`--limit` of them ({proposals.LIMIT})" in PROSE
+    assert f"{words[patience.in_flight].capitalize()} requests are under way at a time" in PROSE
+    assert f"tried {words[patience.tries]} times at most" in PROSE
+    assert f"the rest is not asked where {words[patience.in_a_row]} questions in a row fail" in PROSE
+    assert f"with temperature {proposals.RESAMPLE_TEMPERATURE:g}" in PROSE
+    assert all(f"`{kind}`" in PROSE for kind in proposals.ALONE)
+    assert (thumbs.LEAST_RATIO, thumbs.MOST_RATIO) == (1, 4 / 3) and "lies from 1 to 4/3" in PROSE
 
 
 def test_scorers_and_what_they_need() -> None:
@@ -152,10 +178,10 @@ def test_how_many_corrections_are_held_out() -> None:
     for row in table("new questions"):
         n, judge, choose, train = (int(cell) for cell in row)
         assert splits.quotas(n) == {"test": judge, "validation": choose, "train": train}
-    limits = curate.Limits()
+    limits = snapshot.Limits()
     fewest = next(n for n in range(1, 200) if (of := splits.quotas(n))["test"] >= limits.min_test
                   and of["train"] >= limits.min_train)  # fmt: skip
-    card = json.loads(curate.curate(curate.Snapshot("support", (), 0, {})).card)
+    card = json.loads(curate.curate(snapshot.Snapshot("support", (), 0, {})).card)
     (named,) = re.findall(r"in `is.card`: ([^.]+)\.", PROSE)
     assert set(CODE.findall(named)) <= set(card)
     assert f"{fewest} are the fewest for a first run ({limits.min_train} rows to train on, {limits.min_test} q" in PROSE
@@ -165,7 +191,7 @@ def test_how_many_corrections_are_held_out() -> None:
     )
     assert f"under {limits.min_width} columns" in PROSE
     assert f"over {limits.max_width} columns, or its conversation over {limits.max_prompt_width}" in PROSE
-    assert f"over {curate.RAW_FACTOR * limits.max_prompt_width} characters as it was sent" in PROSE
+    assert f"over {proposing.RAW_FACTOR * limits.max_prompt_width} characters as it was sent" in PROSE
 
 
 def test_the_guards_of_a_rollout_and_what_they_do_not_count() -> None:
@@ -401,6 +427,24 @@ def without_nulls(value: Any) -> Any:
     return {key: part for key, part in value.items() if part is not None} if isinstance(value, dict) else value
 
 
+def test_other_wordings() -> None:
+    assert [row[0].strip("`") for row in table("kind", "is")] == list(policies.AUGMENT_KINDS)
+    assert f"groups of 2 to {policies.MAX_GROUP} words" in PROSE
+    assert f"At most {policies.MAX_PER_ROW} of one row" in PROSE
+    assert f"{noise.RATE:.0%} of the letters" in PROSE and f"with {noise.LEAST_LETTERS} letters and more" in PROSE
+    assert f"`--limit` ({rewording.LIMIT}) wordings" in PROSE
+
+
+def test_the_page_s_mix_and_wordings_are_taken() -> None:
+    defaults, examples = (re.findall(rf'{begins}`(\{{"(?:shares|kinds)": .+?\}})`', PAGE) for begins in (r"\| ", "\n"))
+    for text in (*defaults, *examples):
+        body = json.loads(text)
+        taken = policies.parse_mix(body) if "shares" in body else policies.parse_augment(body)
+        assert (taken in (records.Mix(), records.Augment())) == (text in defaults)
+    assert len(defaults) == len(examples) == 2
+    assert f"under {coverage.THIN} questions" in PROSE
+
+
 async def test_the_openapi_pages_say_the_same(gateway: Worker) -> None:
     paths = (await gateway.admin.get("/openapi.json")).json()["paths"]
     put = paths["/admin/v1/channels/{name}"]["put"]["requestBody"]["content"]["application/json"]["schema"]
@@ -413,6 +457,8 @@ async def test_the_openapi_pages_say_the_same(gateway: Worker) -> None:
     kinds = put["properties"]["scorers"]["items"]["oneOf"]
     assert {one["properties"]["kind"]["const"]: tuple(one["required"][1:]) for one in kinds} == scorers.KINDS
     assert tuple(put["properties"]["clean"]["properties"]) == policies.CLEAN_KEYS
+    assert tuple(put["properties"]["mix"]["properties"]) == policies.MIX_KEYS
+    assert tuple(put["properties"]["augment"]["properties"]) == policies.AUGMENT_KEYS
     stage = put["properties"]["stages"]["items"]["properties"]
     assert set(stage) == set(policies.STAGE_KEYS)
     assert set(records.RUN_STATES) <= set(CODE.findall(paths["/admin/v1/runs/{run}"]["get"]["description"]))

@@ -20,7 +20,7 @@ Positions = Mapping[str, Mapping[int, int]]
 """Topic -> partition -> the offset of the last record."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One record as it lies in the log."""
 
@@ -65,7 +65,8 @@ class EventLog(Protocol):
     def assigned(self) -> Assignment:
         """What is this handle's to read now: everything, or its part where several share the work.
 
-        Call it often: a member that is not heard of for minutes loses its part to the others.
+        Call it often: a member that is not heard of for minutes loses its part to the others. Raises LostRace where
+        another has taken this handle's own name: it gets no part again.
         """
 
     def close(self) -> None:

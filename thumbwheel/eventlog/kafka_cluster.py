@@ -8,17 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kafka.net.compat import KafkaNetClient
+from kafka.net.selector import NetworkSelector
 
-from thumbwheel.errors import StoreUnavailable
+from thumbwheel.errors import BrokersRefuse, StoreUnavailable
 from thumbwheel.eventlog import topics
-from thumbwheel.eventlog.topics import Topic
+from thumbwheel.eventlog.kafka_security import Remembering, Security, advice, client_options
+from thumbwheel.eventlog.topics import Kept, Topic
 
 BOOTSTRAP_S = 2.0  # the longest that a new client looks for a broker
 REQUEST_MS = 10_000  # after so long a connection that says nothing is given up
@@ -34,14 +36,23 @@ class Cluster:
     partitions: int
     window_s: float
     topics: tuple[str, ...] = topics.ALL
+    kept_s: Kept = field(default_factory=dict)
+    security: Security = field(default_factory=Security)
 
 
 @contextmanager
-def away(doing: str) -> Iterator[None]:
-    """Whatever a client stumbles over while `doing` becomes StoreUnavailable."""
+def away(doing: str, security: Security | None = None, made: Sequence[Remembering] = ()) -> Iterator[None]:
+    """Whatever a client stumbles over while `doing` becomes StoreUnavailable, or BrokersRefuse.
+
+    `made` are the connections of a client that is being made, which know better than it why there is none.
+    """
     try:
         yield
     except (KafkaError, OSError) as error:
+        causes = [*(failure for one in made for failure in one.failures), error]
+        for cause in reversed(causes):
+            if to_do := advice(cause, security or Security()):
+                raise BrokersRefuse(f"the event log {doing}: {type(cause).__name__}: {cause}", to_do) from error
         raise StoreUnavailable(f"the event log {doing}: {type(error).__name__}: {error}") from error
 
 
@@ -52,15 +63,20 @@ def connect(kind: Any, cluster: Cluster, deadline_s: float, **config: object) ->
     that tries again for a night would run out of them.
     """
     made: list[KafkaNetClient] = []
+    connections: list[Remembering] = []
 
     def network(**settings: object) -> KafkaNetClient:
-        made.append(KafkaNetClient(**settings))
+        selector = NetworkSelector(**settings)
+        connections.append(Remembering(selector, **settings))
+        made.append(KafkaNetClient(net=selector, manager=connections[-1], **settings))
         return made[-1]
 
+    options = client_options(cluster.security)
     patience_s = min(BOOTSTRAP_S, max(0.1, deadline_s - time.monotonic()))
     try:
-        with away("cannot be reached"):
+        with away("cannot be reached", cluster.security, connections):
             return kind(
+                **options,
                 bootstrap_servers=list(cluster.servers),
                 bootstrap_timeout_ms=round(1000 * patience_s),
                 reconnect_backoff_max_ms=BACKOFF_MS,
@@ -104,7 +120,7 @@ def make_topics(cluster: Cluster, deadline_s: float) -> None:
                 topics.named(cluster.prefix, topic),
                 num_partitions=cluster.partitions,
                 replication_factor=-1,  # the cluster's own default
-                topic_configs=topics.settings_of(topic, cluster.window_s),
+                topic_configs=topics.settings_of(topic, cluster.window_s, cluster.kept_s),
             )
             with away("takes no topics"):
                 _create(admin, new, max(100, round(1000 * (deadline_s - time.monotonic()))))

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.errors import FencedInstanceIdError
 
-from thumbwheel.errors import StoreUnavailable
+from thumbwheel.errors import LostRace, StoreUnavailable
 from thumbwheel.eventlog import Assignment, Record
 from thumbwheel.eventlog.kafka_cluster import REQUEST_MS, Cluster, away, connect, refresh
 from thumbwheel.eventlog.topics import named
@@ -25,7 +26,7 @@ from thumbwheel.events import TOPICS
 
 POLL_MS = 50
 FETCH_WAIT_MS = 100  # the longest that a broker keeps a fetch waiting for records, and a seek behind it
-AHEAD = 2_000  # records buffered of one partition before it is fetched no further
+AHEAD = 4_000  # records buffered of one partition before it is fetched no further: two batches of a consumer
 SESSION_MS = 10_000  # a member that is not heard of for so long loses its partitions
 METADATA_MS = 30_000  # how soon a member sees partitions that were added
 FRESH_S = 1.0  # and anyone else, who is asked how far a run must see
@@ -115,8 +116,8 @@ class Reader:
                     raise StoreUnavailable(f"the event log cannot be read: nothing came of {topic}/{partition}")
         taken = [buffer.records.popleft() for _ in range(min(limit, len(buffer.records)))]
         buffer.after = taken[-1].offset + 1
-        if len(buffer.records) < AHEAD // 2:
-            self._consumer.resume(place)
+        if len(buffer.records) <= AHEAD // 2:
+            self._resume(place)
         return [
             Record(topic, partition, one.offset + 1, (one.key or b"").decode("utf-8", "replace"), one.value or b"")
             for one in taken
@@ -131,12 +132,15 @@ class Reader:
         return self._everywhere(KafkaConsumer.beginning_offsets, deadline_s)
 
     def assigned(self, deadline_s: float) -> Assignment:
-        """See EventLog."""
+        """See EventLog. Raises LostRace for good where another goes by this member's name."""
         if self._member is None:
             every = {(topic, part) for topic, parts in self.ends(deadline_s).items() for part in parts}
             return Assignment(1, frozenset(every))
         with away("gives out no partitions"):
-            self._poll(0 if self._consumer.assignment() else POLL_MS)
+            try:
+                self._poll(0 if self._consumer.assignment() else POLL_MS)
+            except FencedInstanceIdError as error:  # this client never reads again, whatever becomes of the other
+                raise LostRace(f"another consumer goes by the name {self._member.instance}") from error
         generation, held = self._listener.given
         return Assignment(generation, frozenset((self._topics[one.topic], one.partition) for one in held))
 
@@ -165,8 +169,19 @@ class Reader:
         if buffer is None or buffer.after != after:
             buffer = self._buffers[place] = _Buffer(after)
             self._consumer.seek(place, after)  # our offset of the last record is Kafka's of the next
-            self._consumer.resume(place)
+            self._resume(place)
         return buffer
+
+    def _resume(self, place: TopicPartition) -> None:
+        """Have it fetched on, or again where it was paused.
+
+        What the client had fetched of it by then is thrown away: it takes that up again only where it has nothing of
+        another partition at hand (kafka-python 3.0.12), and until it does it fetches no more, which may be for ever.
+        """
+        parked = self._consumer._fetcher._paused_partition_records.pop(place, None)
+        if parked is not None:
+            parked.drain()
+        self._consumer.resume(place)
 
     def _poll(self, timeout_ms: int) -> None:
         """Drive the client, and buffer what it has fetched of the partitions that were asked for."""

@@ -12,7 +12,7 @@ from thumbwheel.eventlog import EventLog
 from thumbwheel.eventlog.sqlite import BUSY_MS, SqliteEventLog
 from thumbwheel.eventlog.topics import all_of
 from thumbwheel.home import Home
-from thumbwheel.settings import Settings, kafka_servers
+from thumbwheel.settings import Settings, kafka_servers, kept_s
 
 if TYPE_CHECKING:
     from thumbwheel.eventlog.kafka_cluster import Cluster
@@ -49,6 +49,7 @@ def open_log(settings: Settings, home: Home, role: Role = "client", *, busy_ms: 
 def cluster_of(settings: Settings, kafka: str) -> Cluster:
     """The cluster at `kafka`, which is the setting of this name, with topics as the settings want them."""
     from thumbwheel.eventlog.kafka_cluster import Cluster
+    from thumbwheel.eventlog.kafka_security import security_of
 
     return Cluster(
         kafka_servers(kafka),
@@ -56,4 +57,6 @@ def cluster_of(settings: Settings, kafka: str) -> Cluster:
         settings.kafka_partitions,
         float(settings.feedback_window_s),
         all_of(settings.dead_letter_channels),
+        kept_s(settings),
+        security_of(settings),
     )

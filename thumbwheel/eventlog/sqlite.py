@@ -11,16 +11,17 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog import Assignment, Record
 from thumbwheel.events import TOPICS
 from thumbwheel.home import make_private
-from thumbwheel.wal import use_wal
+from thumbwheel.wal import compact, use_wal
 
 BUSY_MS = 5_000
+READ_BYTES = 32 << 20  # of records in one answer: thousands, but a few where they are the biggest that a gateway takes
 
 SCHEMA = """
 create table if not exists records (
@@ -76,10 +77,17 @@ class SqliteEventLog:
         """See EventLog."""
         with self._lock:
             try:
-                rows = self._quick.execute(
+                found = self._quick.execute(
                     "select seq, key, value from records where topic = ? and seq > ? order by seq limit ?",
                     (topic, after, limit),
-                ).fetchall()
+                )
+                rows, size = [], 0
+                for row in found:
+                    rows.append(row)
+                    size += len(row[2])
+                    if size >= READ_BYTES:
+                        break
+                found.close()
                 if rows:
                     self._sync_writes()
             except (sqlite3.Error, OSError) as error:
@@ -107,6 +115,50 @@ class SqliteEventLog:
                 return {topic: {0: self._quick.execute(query, (topic,)).fetchone()[0]} for topic in TOPICS}
             except sqlite3.Error as error:
                 raise StoreUnavailable(f"the event log cannot be read: {error}") from error
+
+    def topics(self) -> list[str]:
+        """Every topic that has a record. Raises StoreUnavailable."""
+        found: list[str] = []
+        with self._busy("the event log cannot be read"):
+            while row := self._quick.execute(
+                "select min(topic) from records where topic > ?", (found[-1] if found else "",)
+            ).fetchone():
+                if row[0] is None:
+                    break
+                found.append(row[0])
+        return found
+
+    def rewrite(self, topic: str, values: Mapping[int, bytes]) -> int:
+        """Put other values under these offsets, durably; how many were there. Raises StoreUnavailable."""
+        if not values:
+            return 0
+        with self._busy("the event log took no records"):
+            statement = "update records set value = ? where topic = ? and seq = ?"
+            told = [(value, topic, seq) for seq, value in values.items()]
+            return self._durable.executemany(statement, told).rowcount
+
+    def trim(self, topic: str, upto: int) -> int:
+        """Remove the records up to this offset, but for the topic's last, from which offsets go on; how many.
+
+        Raises StoreUnavailable.
+        """
+        with self._busy("the event log cannot be trimmed"):
+            statement = "delete from records where topic = ? and seq <= ?"
+            last = " and seq < (select max(seq) from records where topic = ?)"
+            return self._quick.execute(statement + last, (topic, upto, topic)).rowcount
+
+    def compact(self) -> None:
+        """Leave nothing in the files of what was removed or rewritten. Raises StoreUnavailable."""
+        with self._busy("the event log cannot be compacted"):
+            compact(self._durable.execute)
+
+    @contextlib.contextmanager
+    def _busy(self, failed: str) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise StoreUnavailable(f"{failed}: {error}") from error
 
     def assigned(self) -> Assignment:
         """See EventLog: all of it, for every handle; the store's epochs say who writes."""

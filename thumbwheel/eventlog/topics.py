@@ -46,23 +46,34 @@ def _kind(topic: str) -> str:
     return topic.partition(".")[0]
 
 
-def retention_ms(topic: str, window_s: float) -> int:
-    """How long a topic's records are to be kept; FOR_EVER for those that a replay needs."""
-    return FOR_EVER if _kind(topic) in KEPT else round((window_s + RETENTION_MARGIN_S) * 1000)
+Kept = Mapping[str, float | None]
+"""The setting `keep_records`: by topic so many seconds, None for ever; a topic that it lacks has its default."""
+DEFAULTS: Kept = {}
 
 
-def settings_of(topic: str, window_s: float) -> dict[str, str]:
+def retention_ms(topic: str, window_s: float, kept_s: Kept = DEFAULTS) -> int:
+    """How long a topic's records are to be kept; by default FOR_EVER for those that a replay needs."""
+    kind = _kind(topic)
+    if kind in kept_s:
+        seconds = kept_s[kind]
+        return FOR_EVER if seconds is None else round(seconds * 1000)
+    return FOR_EVER if kind in KEPT else round((window_s + RETENTION_MARGIN_S) * 1000)
+
+
+def settings_of(topic: str, window_s: float, kept_s: Kept = DEFAULTS) -> dict[str, str]:
     """A new topic's configuration. `window_s` is the feedback window."""
     wanted = {
         "message.timestamp.type": "LogAppendTime",  # a gateway's wrong clock refuses nothing, and expires nothing early
         "cleanup.policy": "delete",
-        "retention.ms": str(retention_ms(topic, window_s)),
+        "retention.ms": str(retention_ms(topic, window_s, kept_s)),
         "retention.bytes": "-1",
     }
     return wanted | ({"flush.messages": "1"} if _kind(topic) in SYNCED else {})
 
 
-def faults(topic: str, found: Topic | None, brokers: int, window_s: float) -> Iterator[tuple[str, str]]:
+def faults(
+    topic: str, found: Topic | None, brokers: int, window_s: float, kept_s: Kept = DEFAULTS
+) -> Iterator[tuple[str, str]]:
     """What is wrong with a topic, each with what to do. `found` is None where it is not there."""
     if found is None:
         yield "is not there", "the relay and the consumer make it when they start; see their logs"
@@ -89,8 +100,9 @@ def faults(topic: str, found: Topic | None, brokers: int, window_s: float) -> It
             f"stamps records with {held['message.timestamp.type']}: a wrong clock is refused, or expires events",
             f"kafka-configs: message.timestamp.type=LogAppendTime for {found.name}",
         )
-    wanted_ms, kept_ms = retention_ms(topic, window_s), int(held["retention.ms"])
-    if kept_ms != FOR_EVER and (wanted_ms == FOR_EVER or kept_ms < window_s * 1000):
+    wanted_ms, kept_ms = retention_ms(topic, window_s, kept_s), int(held["retention.ms"])
+    least_ms = wanted_ms if _kind(topic) in kept_s else window_s * 1000
+    if kept_ms != FOR_EVER and (wanted_ms == FOR_EVER or kept_ms < least_ms):
         yield (
             f"keeps records for {kept_ms / 86_400_000:g} days",
             f"kafka-configs: retention.ms={wanted_ms} for {found.name}",

@@ -22,13 +22,26 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, RootTransaction, cast, create_engine, event, func, inspect, select, text, update
+from sqlalchemy import (
+    Connection,
+    RootTransaction,
+    Select,
+    cast,
+    create_engine,
+    event,
+    func,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
@@ -40,19 +53,25 @@ from thumbwheel.errors import NotRunning, StoreError, StoreRefused, StoreUnavail
 from thumbwheel.home import Home, make_private
 from thumbwheel.settings import Settings
 from thumbwheel.store import schema
-from thumbwheel.wal import use_wal
+from thumbwheel.wal import compact, use_wal
 
 BUSY_MS = 5_000
 CONNECT_S = 5
+IDLE_MS = 20_000
+"""How long PostgreSQL lets a write say nothing: a process that hangs within one, stopped or swapped out, holds rows and
+the ledger, and whoever takes its place could only wait."""
 FORBIDDEN = "42501"  # the database's user may not do this: the administrator's matter, and no bug of a statement's
 BUGS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
 READ_COMMITTED = psycopg.IsolationLevel.READ_COMMITTED
 # Keys of PostgreSQL's advisory locks; any numbers that nobody else in this database takes.
 ALONE, LEDGER = 7_526_001, 7_526_002
+HOLD_LEDGER = select(func.pg_advisory_xact_lock(LEDGER))
 BEGIN: Mapping[str, Mapping[str, str]] = {
     "sqlite": {"read": "begin", "alone": "begin immediate", "beside": "begin immediate"},
     "postgresql": {
-        "read": "set transaction isolation level repeatable read, read only",
+        # A read holds up nobody, and may have long to do between two questions.
+        "read": "set transaction isolation level repeatable read, read only; "
+        "set local idle_in_transaction_session_timeout = 0",
         "alone": f"select pg_advisory_xact_lock({ALONE})",
         "beside": "",  # a statement more is a tenth of what ingesting a batch takes
     },
@@ -166,6 +185,26 @@ class Store:
             with lock:
                 over = True
 
+    def compact(self) -> None:
+        """Leave nothing in SQLite's files of what was removed or overwritten; on PostgreSQL let that be overwritten.
+
+        Raises StoreUnavailable, where others are at it say.
+        """
+        try:
+            connection = self._engine.raw_connection()
+            try:
+                driver: Any = connection.driver_connection
+                if self._postgres:
+                    driver.autocommit = True
+                    driver.execute(f"vacuum {', '.join(schema.metadata.tables)}")
+                    driver.autocommit = False
+                else:
+                    compact(driver.execute)
+            finally:
+                connection.close()
+        except (PoolTimeout, DBAPIError, sqlite3.Error, psycopg.Error) as error:
+            raise StoreUnavailable(f"the store cannot be compacted: {error}") from error
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
@@ -173,7 +212,7 @@ class Store:
     def _on_connect(self, connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         if self._postgres:
-            cursor.execute(f"set lock_timeout = {self._busy_ms}")
+            cursor.execute(f"set lock_timeout = {self._busy_ms}; set idle_in_transaction_session_timeout = {IDLE_MS}")
             # A plan that was made when a table was empty would read all of it for ever.
             cursor.execute("set plan_cache_mode = force_custom_plan")
             connection.commit()
@@ -310,10 +349,15 @@ def insert_or(tx: Connection, table: Any) -> Any:
     return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
 
 
+def ledger_lock(tx: Connection) -> list[Select[Any]]:
+    """What `hold_ledger` executes, for whoever sends more with it (bulk.in_one_trip)."""
+    return [HOLD_LEDGER] if tx.dialect.name == "postgresql" else []
+
+
 def hold_ledger(tx: Connection) -> None:
     """Be the only one, until the transaction ends, who writes where feedback stands."""
-    if tx.dialect.name == "postgresql":
-        tx.execute(select(func.pg_advisory_xact_lock(LEDGER)))
+    for statement in ledger_lock(tx):
+        tx.execute(statement)
 
 
 def generation(tx: Connection) -> int:

@@ -5,16 +5,20 @@ How they get there is in `ingestion`; datasets, examples and splits are in `data
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from thumbwheel import ledger as words
 from thumbwheel.errors import LostRace
 from thumbwheel.eventlog import Place
+from thumbwheel.ids import day_of
 from thumbwheel.records import Feedback, Outcome
-from thumbwheel.store import dead_letter_rows, release_rows, schema
+from thumbwheel.store import bulk, dead_letter_rows, release_rows, schema
+from thumbwheel.store.bulk import in_one_trip
 from thumbwheel.store.connection import insert_or
 
 # positions in the log
@@ -62,10 +66,18 @@ def take_partition(tx: Connection, topic: str, partition: int) -> tuple[int, int
 
 def advance(tx: Connection, topic: str, partition: int, epoch: int, before: int, after: int) -> None:
     """Move the partition's offset with the data, in their transaction. Raises LostRace for a writer of an old epoch."""
-    c = schema.offsets.c
-    here = and_(c.topic == topic, c.partition == partition, c.epoch == epoch, c.position == before)
-    if tx.execute(update(schema.offsets).where(here).values(position=after)).rowcount != 1:
+    here = {"at_topic": topic, "at_partition": partition, "under": epoch, "before": before, "after": after}
+    (moved,) = in_one_trip(tx, [(_advance(), here)])
+    if not moved:
         raise LostRace(f"{topic}/{partition} has another reader, or was moved from {before}")
+
+
+@cache
+def _advance() -> ReturningUpdate[tuple[int]]:
+    c = schema.offsets.c
+    here = (c.topic == bindparam("at_topic"), c.partition == bindparam("at_partition"), c.epoch == bindparam("under"))
+    moved = update(schema.offsets).where(*here, c.position == bindparam("before"))
+    return moved.values(position=bindparam("after")).returning(c.position)
 
 
 def epochs(tx: Connection) -> dict[Place, int]:
@@ -92,6 +104,18 @@ def feedback_on(tx: Connection, inference: str) -> list[Feedback]:
     c = schema.feedback.c
     query = select(schema.feedback).where(c.inference == inference).order_by(c.at_ms, c.seq, c.id)
     return [_feedback(row) for row in tx.execute(query)]
+
+
+def known_feedback(tx: Connection, feedback: Sequence[str]) -> set[str]:
+    """Those of these ids that are in the store."""
+    return set(tx.execute(bulk.look_up(tx, schema.feedback.c.id, feedback, (schema.feedback.c.id,))).scalars())
+
+
+def status_of(tx: Connection, inference: str) -> str | None:
+    """What became of the request; None where its inference is not in the store."""
+    c = schema.inferences.c
+    here = and_(c.id == inference, c.day == day_of(inference))
+    return tx.execute(select(c.status).where(here)).scalar()
 
 
 def feedback_view(tx: Connection, feedback: str) -> dict[str, Any] | None:
@@ -136,9 +160,8 @@ def train_due(tx: Connection, channel: str) -> int:
     """How many corrections have come since the channel's last run was asked for, and wait for one."""
     c = schema.feedback.c
     asked = select(func.coalesce(func.max(schema.runs.c.created_ms), 0)).where(schema.runs.c.channel == channel)
-    query = select(func.count()).where(
-        c.channel == channel, c.state == words.WAITING, c.reason == words.NO_RUN_YET, c.at_ms > asked.scalar_subquery()
-    )
+    waits = and_(c.state == words.WAITING, c.reason == words.NO_RUN_YET, c.correction.is_not(None))
+    query = select(func.count()).where(c.channel == channel, waits, c.at_ms > asked.scalar_subquery())
     return tx.execute(query).scalar_one()
 
 

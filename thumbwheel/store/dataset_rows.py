@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
 
 from thumbwheel import ledger as words
-from thumbwheel.errors import LostRace, NotFound
+from thumbwheel.errors import InvalidRequest, LostRace, NotFound
+from thumbwheel.ledger import Seen
 from thumbwheel.store import bulk, release_rows, schema
 from thumbwheel.store.connection import hold_ledger
 
@@ -26,6 +27,7 @@ class ExampleRow:
     inference: str
     author: str
     split: str
+    kind: str = "sft"  # or kto, of a thumb without a correction; or augmented, of another wording of one
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,26 @@ class Ruling:
     reason: str | None
 
 
-def feedback_with_inferences(tx: Connection, channel: str) -> list[Row[Any]]:
-    """All feedback of a channel with `messages` and `answer` of its inference, None where that is not there; by id."""
+def feedback_with_inferences(tx: Connection, channel: str) -> list[tuple[Row[Any], str | None]]:
+    """All feedback of a channel with `messages` and `answer` of its inference, None where that is not there; by id.
+
+    Each with why its inference may not be learnt from (ledger.barred). What was erased is not among it.
+    """
     f, i = schema.feedback.c, schema.inferences.c
-    columns = (f.id, f.inference, f.author, f.role, f.at_ms, f.seq, f.correction, f.state, f.reason)
+    columns = (f.id, f.inference, f.author, f.role, f.at_ms, f.seq, f.thumb, f.correction, f.tags, f.state, f.reason)
     joined = schema.feedback.outerjoin(schema.inferences, f.inference == i.id)
-    query = select(*columns, i.messages, i.answer).select_from(joined).where(f.channel == channel).order_by(f.id)
-    return list(tx.execute(query))
+    facts = (f.tenant, i.id.label("seen"), i.tenant.label("served"), i.channel.label("by"), i.unit, i.trainable)
+    kept = and_(f.channel == channel, func.coalesce(f.reason, "") != words.ERASED)
+    query = select(*columns, i.messages, i.answer, *facts).select_from(joined).where(kept).order_by(f.id)
+    found: list[Row[Any]] = list(tx.execute(query))
+    return [(row, _barred(row, channel)) for row in found]
+
+
+def _barred(row: Row[Any], channel: str) -> str | None:
+    if row.seen is None:
+        return None
+    seen = Seen(row.served, row.by, row.unit, row.trainable, row.messages is not None)
+    return words.barred(seen, row.tenant, channel)
 
 
 def unseen_since(tx: Connection, channel: str, since_ms: int) -> int:
@@ -60,6 +75,12 @@ def splits_of(tx: Connection, channel: str) -> dict[str, str]:
     """Group -> split, of every group that a dataset of the channel has held."""
     c = schema.splits.c
     return {row.group: row.split for row in tx.execute(select(c.group, c.split).where(c.channel == channel))}
+
+
+def splits_by(tx: Connection, dataset: str) -> dict[str, str]:
+    """Group -> split, of the groups that this dataset was the first to hold."""
+    c = schema.splits.c
+    return {row.group: row.split for row in tx.execute(select(c.group, c.split).where(c.dataset == dataset))}
 
 
 def learnt_from(tx: Connection, release: str) -> str | None:
@@ -80,11 +101,16 @@ def insert_dataset(
 ) -> None:
     """A frozen dataset with its examples, whose feedback is `used` from now on. One that is there stays as it is.
 
-    Raises LostRace where another dataset has meanwhile fixed a group's split otherwise.
+    Raises LostRace where another dataset has meanwhile fixed a group's split otherwise, or where somebody was erased
+    whose words these are.
     """
     hold_ledger(tx)
     _fix_splits(tx, channel, dataset, new_splits)
     c = schema.feedback.c
+    held = bulk.among(tx, c.id, [example.feedback for example in examples])
+    erased = and_(held, c.state == words.REFUSED, c.reason == words.ERASED)
+    if tx.execute(select(c.id).where(erased).limit(1)).first() is not None:
+        raise LostRace(f"a person whose words are in dataset {dataset[:12]} was erased meanwhile")
     if tx.execute(select(schema.datasets.c.id).where(schema.datasets.c.id == dataset)).first() is None:
         row = {"id": dataset, "channel": channel, "run": run, "card": dict(card), "created_ms": now_ms}
         tx.execute(insert(schema.datasets).values(**row))
@@ -92,7 +118,6 @@ def insert_dataset(
         if rows:
             tx.execute(insert(schema.examples), rows)
     used = {"state": words.USED, "reason": None, "dataset": dataset}
-    held = bulk.among(tx, c.id, [example.feedback for example in examples])
     tx.execute(update(schema.feedback).where(held).values(**used))
 
 
@@ -150,3 +175,27 @@ def examples_where(tx: Connection, **fields: str) -> list[dict[str, Any]]:
     c = schema.examples.c
     wanted = and_(*(c[name] == value for name, value in fields.items()))
     return [dict(row._mapping) for row in tx.execute(select(schema.examples).where(wanted).order_by(c.dataset, c.id))]
+
+
+def dataset_named(tx: Connection, name: str) -> dict[str, Any]:
+    """The dataset with this id, or whose id begins so, where that is one alone. Raises NotFound, InvalidRequest."""
+    c = schema.datasets.c
+    begins = and_(c.id >= name, c.id < name + "g")  # ids are hex digits
+    found = list(tx.execute(select(c.id).where(begins).order_by(c.id).limit(2)).scalars()) if name else []
+    if len(found) > 1 and name not in found:
+        raise InvalidRequest(f"Several datasets begin with {name!r}; more of the id is right.")
+    return dataset_row(tx, found[0] if found else name)
+
+
+def datasets_of(tx: Connection, channel: str | None = None) -> list[dict[str, Any]]:
+    """All datasets, or a channel's, in the order in which they were frozen."""
+    c = schema.datasets.c
+    query = select(schema.datasets).order_by(c.created_ms, c.id)
+    return [dict(row._mapping) for row in tx.execute(query if channel is None else query.where(c.channel == channel))]
+
+
+def dataset_before(tx: Connection, dataset: str) -> str | None:
+    """The one that was frozen last before it on its channel. Raises NotFound."""
+    ids = [row["id"] for row in datasets_of(tx, dataset_row(tx, dataset)["channel"])]
+    at = ids.index(dataset)
+    return ids[at - 1] if at else None

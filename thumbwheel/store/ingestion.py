@@ -7,74 +7,133 @@ consumer's inner loop, so a batch costs the same few statements whatever its siz
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from msgspec import json
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, update
+from sqlalchemy import Connection, Integer, Select, and_, any_, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql
 
 from thumbwheel import ledger as words
-from thumbwheel.events import FeedbackEvent, InferenceEvent
+from thumbwheel.events import CurationEvent, FeedbackEvent, InferenceEvent, ProposalEvent
 from thumbwheel.ids import day_of
-from thumbwheel.ledger import Entry, Seen, Standing, settle
-from thumbwheel.store import bulk, schema
-from thumbwheel.store.connection import hold_ledger
+from thumbwheel.ledger import Entry, Seen, Standing, settle, settle_only
+from thumbwheel.store import bulk, curation_rows, schema
+from thumbwheel.store.connection import hold_ledger, ledger_lock
 
 INFERENCE_FIELDS = tuple(column.name for column in schema.inferences.c)
 FEEDBACK_FIELDS = tuple(column.name for column in schema.feedback.c if column.name != "dataset")
 MOVING = ("author", "at_ms", "seq", "state", "reason")  # the fields of a feedback that later events change
-NO_NUL = "\N{REPLACEMENT CHARACTER}"  # PostgreSQL's text has no NUL
+NO_NUL = "\N{REPLACEMENT CHARACTER}"  # PostgreSQL's text has no NUL; in a name, since another name is another person
 
 _Said = tuple[int, FeedbackEvent]
 """A feedback with its offset in the log."""
+_Asked = tuple[bulk.Statement, Mapping[str, object]]
+"""A statement with its parameters."""
 
 
-def ingest(tx: Connection, inferences: Iterable[InferenceEvent], feedbacks: Iterable[_Said]) -> None:
+def ingest(
+    tx: Connection,
+    inferences: Iterable[InferenceEvent],
+    feedbacks: Iterable[_Said],
+    curations: Iterable[tuple[int, CurationEvent]] = (),
+    *,
+    fresh: bool = False,
+) -> None:
     """Write events, each feedback with its offset in the log, and settle every feedback that they touch.
 
     An inference that is there already stays as it is. A feedback that is there already takes the later of the two times
     of receipt, so that the author's latest word counts, however often it was said before. Right beside any other
     transaction (see connection.py): it holds the ledger once the inferences are written, which takes longest.
+
+    Whoever says that all inferences are `fresh` has PostgreSQL take them faster, and IntegrityError where one is not.
     """
     first = {event.id: event for event in reversed(list(inferences))}
-    rows = [_inference_row(first[id_]) for id_ in sorted(first)]
-    bulk.insert_missing(tx, schema.inferences, INFERENCE_FIELDS, rows)
+    insert = bulk.insert_new if fresh and tx.dialect.name == "postgresql" else bulk.insert_missing
+    insert(tx, schema.inferences, INFERENCE_FIELDS, [first[id_] for id_ in sorted(first)], _inference_row)
+    told = list(curations)
+    curation_rows.keep(tx, told)
     said: dict[str, _Said] = {}
     for seq, event in feedbacks:
         if event.id not in said or (event.at_ms, seq) > (said[event.id][1].at_ms, said[event.id][0]):
             said[event.id] = seq, event
-    hold_ledger(tx)
-    _settle(tx, {*first, *(event.inference for _, event in said.values())}, said)
+    if first or said:
+        _settle(tx, first.keys(), said)
+    _note_proposals(tx, {event.feedback for _, event in told if isinstance(event, ProposalEvent)})
 
 
-def _settle(tx: Connection, inferences: Collection[str], said: Mapping[str, _Said]) -> None:
-    """Write what was `said` of these inferences now, and where all feedback on them stands, where that has changed."""
+def _settle(tx: Connection, arrived: Collection[str], said: Mapping[str, _Said]) -> None:
+    """Hold the ledger; write what was `said` now, and where all feedback stands on its inferences and on those that
+    have `arrived`, where that has changed.
+    """
+    spoken_of = sorted(dict.fromkeys(event.inference for _, event in said.values()))  # nearly in order: soon done
+    every = sorted({*arrived, *spoken_of}) if arrived else spoken_of
+    asked = [*((statement, {}) for statement in ledger_lock(tx)), _feedback_on(tx, every)]
+    answers = bulk.in_one_trip(tx, [*asked, _seen(tx, spoken_of)] if said else asked)
+    of_them = answers.pop() if said else []
     held: dict[str, Entry] = {}
     groups: dict[str, list[Entry]] = {}
-    for inference, entry in _feedback_on(tx, inferences):
+    for row in answers.pop():
+        entry = Entry(*row[1:])
         held[entry.id] = entry
-        groups.setdefault(inference, []).append(_latest(entry, said.get(entry.id)))
+        groups.setdefault(row[0], []).append(_latest(entry, said.get(entry.id)))
+    if others := groups.keys() - spoken_of:
+        of_them = [*of_them, *bulk.in_one_trip(tx, [_seen(tx, sorted(others))])[0]]
+    seen = {row[0]: row[1:] for row in of_them}
+    only: dict[
+        str, str
+    ] = {}  # the feedback on an inference that has no other: nearly all are, and settled when written
     for id_, (seq, event) in said.items():
-        if id_ not in held:
-            groups.setdefault(event.inference, []).append(_entry(seq, event))
-    seen = _seen(tx, groups) if groups else {}
-    fresh, moved = [], []
+        on = event.inference
+        if id_ in held:
+            continue
+        if on not in groups and on not in only:
+            only[on] = id_
+            continue
+        if on in only:
+            groups[on] = [_entry(*said[only.pop(on)])]
+        groups[on].append(_entry(seq, event))
+    fresh, moved = {}, []
     for inference, group in groups.items():
-        standings = settle(seen.get(inference), group)
+        standings = settle(_as_seen(seen.get(inference)), group)
         for entry in group:
             stands, before = standings[entry.id], held.get(entry.id)
             if before is None:
-                fresh.append(_feedback_row(*said[entry.id], stands))
+                fresh[entry.id] = stands
             elif _moving(entry, stands) != _moving(before, before):
                 values = zip(MOVING, _moving(entry, stands), strict=True)
                 moved.append({"of": entry.id, **{f"new_{name}": value for name, value in values}})
-    bulk.insert_new(tx, schema.feedback, FEEDBACK_FIELDS, sorted(fresh))
+
+    def row_of(id_: str) -> tuple[object, ...]:
+        seq, event = said[id_]
+        stands = fresh.get(id_) or settle_only(_as_seen(seen.get(event.inference)), _entry(seq, event))
+        return _feedback_row(seq, event, stands)
+
+    bulk.insert_new(tx, schema.feedback, FEEDBACK_FIELDS, sorted([*fresh, *only.values()]), row_of)
     if moved:
         changes: dict[str, Any] = {name: bindparam(f"new_{name}") for name in MOVING}
         tx.execute(update(schema.feedback).where(schema.feedback.c.id == bindparam("of")).values(**changes), moved)
 
 
+def _note_proposals(tx: Connection, feedback: Collection[str]) -> None:
+    """What waits without a correction waits for a reviewer once a model has proposed one.
+
+    Of a proposal that is read before its feedback, as a replay may, the next freeze takes note.
+    """
+    if not feedback:
+        return
+    hold_ledger(tx)
+    c = schema.feedback.c
+    waits = and_(bulk.among(tx, c.id, sorted(feedback)), c.state == words.WAITING, c.reason == words.NO_CORRECTION)
+    tx.execute(update(schema.feedback).where(waits).values(reason=words.PROPOSED))
+
+
 def _moving(entry: Entry, stands: Standing | Entry) -> tuple[object, ...]:
     return stands.author, entry.at_ms, entry.seq, stands.state, stands.reason
+
+
+def _as_seen(fields: Sequence[Any] | None) -> Seen | None:
+    return None if fields is None else Seen(*fields)
 
 
 def _entry(seq: int, event: FeedbackEvent) -> Entry:
@@ -90,23 +149,34 @@ def _latest(held: Entry, said: _Said | None) -> Entry:
     return Entry(held.id, *place, held.state, held.reason)
 
 
-def _feedback_on(tx: Connection, inferences: Collection[str]) -> list[tuple[str, Entry]]:
+def _feedback_on(tx: Connection, inferences: Sequence[str]) -> _Asked:
+    """Rows of an inference, and an Entry's fields."""
+    return _feedback_look_up(tx.dialect.name), {"listed": bulk.listed(inferences)}
+
+
+def _seen(tx: Connection, inferences: Sequence[str]) -> _Asked:
+    """Rows of an inference, and a Seen's fields."""
+    dialect, wanted = tx.dialect.name, {"listed": bulk.listed(inferences)}
+    days = {"days": sorted(set(map(day_of, inferences)))} if dialect == "postgresql" else {}
+    return _inference_look_up(dialect), {**wanted, **days}
+
+
+@cache
+def _feedback_look_up(dialect: str) -> Select[Any]:
     c = schema.feedback.c
     columns = (c.id, c.tenant, c.channel, c.author, c.at_ms, c.seq, c.correction.is_not(None), c.state, c.reason)
-    found = tx.execute(bulk.look_up(tx, c.inference, sorted(inferences), (c.inference, *columns)))
-    return [(inference, Entry(*fields)) for inference, *fields in found]
+    return bulk.looking_up(dialect, c.inference, (c.inference, *columns))
 
 
-def _seen(tx: Connection, inferences: Collection[str]) -> dict[str, Seen]:
+@cache
+def _inference_look_up(dialect: str) -> Select[Any]:
+    """Their days are named too, so that PostgreSQL looks into no other partition."""
     i = schema.inferences.c
-    columns = (i.id, i.tenant, i.channel, i.unit, i.trainable, i.messages.is_not(None))
-    return {id_: Seen(*fields) for id_, *fields in tx.execute(select(*columns).where(at(tx, sorted(inferences))))}
-
-
-def at(tx: Connection, inferences: Sequence[str]) -> ColumnElement[bool]:
-    """The rows of these inferences; their days are named too, so that PostgreSQL looks into no other partition."""
-    c = schema.inferences.c
-    return and_(bulk.among(tx, c.id, inferences), c.day.in_(sorted(set(map(day_of, inferences)))))
+    query = select(i.id, i.tenant, i.channel, i.unit, i.trainable, i.messages.is_not(None))
+    if dialect != "postgresql":
+        return query.where(i.id.in_(bulk.in_list(dialect)))
+    days = bindparam("days", type_=postgresql.ARRAY(Integer))
+    return query.where(i.id == any_(func.array(bulk.in_list(dialect).scalar_subquery())), i.day == any_(days))
 
 
 def _inference_row(event: InferenceEvent) -> tuple[object, ...]:
@@ -123,13 +193,13 @@ def _inference_row(event: InferenceEvent) -> tuple[object, ...]:
         event.status,
         event.streamed,
         None if event.messages is None else _json(event.messages),
-        _text(event.answer),
+        _written(event.answer),
         _text(event.finish_reason),
         event.prompt_tokens,
         event.completion_tokens,
         event.ttft_ms,
         event.e2e_ms,
-        _json(event.flags),
+        _json(event.flags) if event.flags else "[]",
         _text(event.error),
         event.trainable,
         day_of(event.id),
@@ -148,10 +218,10 @@ def _feedback_row(seq: int, event: FeedbackEvent, stands: Standing) -> tuple[obj
         event.role,
         event.thumb,
         event.score,
-        _text(event.comment),
-        _text(event.correction),
-        _json(event.tags),
-        _json(event.metrics),
+        _written(event.comment),
+        _written(event.correction),
+        _json(event.tags) if event.tags else "[]",
+        _json(event.metrics) if event.metrics else "{}",
         stands.state,
         stands.reason,
     )
@@ -159,6 +229,11 @@ def _feedback_row(seq: int, event: FeedbackEvent, stands: Standing) -> tuple[obj
 
 def _text(text: str | None) -> str | None:
     return text.replace("\0", NO_NUL) if text is not None and "\0" in text else text
+
+
+def _written(text: str | None) -> str | None:
+    """What somebody wrote, without NULs, which are control characters that curation drops anyway."""
+    return text.replace("\0", "") if text is not None else None
 
 
 def _json(value: object) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, insert, select, update
 
 from thumbwheel.errors import LostRace, NotFound
-from thumbwheel.records import RUN_BUSY, Channel, Clean, Policies, Release, Rollout, Run, Stage, Variant
+from thumbwheel.records import RUN_BUSY, Augment, Channel, Clean, Mix, Policies, Release, Rollout, Run, Stage, Variant
 from thumbwheel.store import schema
 from thumbwheel.store.connection import bump
 
@@ -58,17 +58,24 @@ def _list(tx: Connection, kind: _Kind[R], *where: ColumnElement[bool]) -> list[R
     return [kind.read(row) for row in tx.execute(query)]
 
 
-def _policies(raw: dict[str, Any]) -> Policies:
+def policies_from(raw: Mapping[str, Any]) -> Policies:
+    """A channel's policies as JSON has them."""
     stages = tuple(Stage(**stage) for stage in raw["stages"])
-    clean: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in raw.get("clean", {}).items()
+    parts = {
+        name: kind(**{key: _tuples(value) for key, value in raw.get(name, {}).items()})
+        for name, kind in (("clean", Clean), ("mix", Mix), ("augment", Augment))
     }
-    return Policies(**{**raw, "stages": stages, "scorers": tuple(raw["scorers"]), "clean": Clean(**clean)})
+    return Policies(**{**raw, "stages": stages, "scorers": tuple(raw["scorers"]), **parts})
+
+
+def _tuples(value: object) -> Any:
+    """The value with its lists as tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _channel(row: Row[Any]) -> Channel:
     fields = dict(row._mapping)
-    fields["policies"] = _policies(fields["policies"])
+    fields["policies"] = policies_from(fields["policies"])
     fields["variants"] = tuple(
         Variant(v["release"], v["role"], tuple((low, high) for low, high in v["band"])) for v in fields["variants"]
     )

@@ -5,7 +5,8 @@
 The controller does it once an hour, and makes the partitions of the coming days. A day is archived whole, once none of
 its inferences can get feedback any more; that is known when the consumer has read what had been acknowledged by then.
 What somebody has said something of stays in the store: the next run curates it again, and the counts of thumbs go on.
-So does what a rollout in progress is judged by. Examples hold their own text and need none of it.
+So does what a rollout in progress is judged by. Examples hold their own text and need none of it. What a replay needs
+of the event log is kept apart, with its offsets (segments.py); these files know none.
 
 On PostgreSQL the day's partition is dropped, and what stays of it goes to `inferences_kept`; on SQLite rows are
 deleted. A row that comes for a day after that is archived and let go by itself. Killed between any two steps it is
@@ -56,7 +57,7 @@ from thumbwheel.events import FEEDBACK, INFERENCE
 from thumbwheel.home import Home, prepare
 from thumbwheel.ids import DAY_MS, KINDS, day_bounds
 from thumbwheel.records import ROLLOUT_ACTIVE
-from thumbwheel.store import data_rows, release_rows, schema
+from thumbwheel.store import data_rows, release_rows, schema, segments
 from thumbwheel.store.connection import Store, hold_ledger, insert_or, open_store
 from thumbwheel.store.partitions import EPOCH, make_ahead, partitioned_days, take_away
 
@@ -76,16 +77,21 @@ def retain(
 ) -> list[int]:
     """Make the coming days' partitions, archive and let go of the days that are over; those that had rows.
 
+    What a replay needs of the log is kept first (segments.py).
+
     Raises StoreUnavailable; LostRace where a day's rows changed meanwhile. What was not done is done at the next call.
     """
     now_ms = clock()
     with store.write() as tx:
         make_ahead(tx, now_ms)
+    closed_ms = now_ms - round(window_s * 1000)
     with store.read() as tx:
-        days = due(tx, now_ms - round(window_s * 1000))
-    if not days:
+        days = due(tx, closed_ms)
+    ahead = segments.pending(store, log, closed_ms, now_ms)
+    if not days and not ahead:
         return []
     _await_consumer(store, log, sleep)
+    segments.keep(store, log, artifacts, home.runs / SCRATCH, ahead, closed_ms, now_ms)
     return [day for day in days if archive(store, artifacts, home.runs / SCRATCH, day, now_ms) is not None]
 
 

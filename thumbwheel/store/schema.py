@@ -25,7 +25,7 @@ from sqlalchemy import (
     Text,
 )
 
-VERSION = 3
+VERSION = 4
 
 metadata = MetaData()
 
@@ -183,6 +183,17 @@ archives = Table(  # days of inferences that were written as Parquet into the ar
     Column("at_ms", BigInteger, nullable=False),
 )
 
+segments = Table(  # parts of the log's partitions that were written as Parquet into the artifact store
+    "segments",
+    metadata,
+    Column("topic", Name, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("after", BigInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    Column("artifact", Name),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
 feedback = Table(
     "feedback",
     metadata,
@@ -206,6 +217,27 @@ feedback = Table(
     Index("feedback_by_channel", "channel", "state"),
 )
 
+curations = Table(  # reviews, proposals, exclusions, erasures, what models computed: the events of that topic
+    "curations",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("type", Name, nullable=False),  # review.v1, ...
+    Column("channel", Name),
+    Column("feedback", Name, index=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),  # its offset in the log
+    Column("event", JSON, nullable=False),
+    Index("curations_by_channel", "channel", "type"),
+)
+
+tombstones = Table(  # artifacts that an erasure has replaced, by sum
+    "tombstones",
+    metadata,
+    Column("sum", Name, primary_key=True),
+    Column("now", Name, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
 datasets = Table(
     "datasets",
     metadata,
@@ -225,6 +257,7 @@ examples = Table(
     Column("inference", Name, nullable=False, index=True),
     Column("author", Name, nullable=False),
     Column("split", Name, nullable=False),
+    Column("kind", Name, nullable=False, server_default="sft"),  # or kto, of a bare thumb; augmented
 )
 
 splits = Table(

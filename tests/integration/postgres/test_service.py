@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from tests.integration.postgres.server import Server, demanded, open_at, running
 from tests.integration.service import Service
 from tests.integration.service import running as service_running
 from thumbwheel.errors import StoreUnavailable
-from thumbwheel.store.connection import get_meta, put_meta
+from thumbwheel.store.connection import IDLE_MS, get_meta, put_meta
 
 
 def doctor(service: Service) -> Any:
@@ -105,3 +106,22 @@ def test_a_server_that_hangs_or_dies_stops_nothing_and_loses_nothing(own_server:
         )
         assert service.ledger("support")["acknowledged"] == 20
         assert service.process.poll() is None
+
+
+def test_a_process_that_hangs_within_a_write_holds_up_its_heir_for_moments(postgres: Server) -> None:
+    """The server ends such a transaction by itself; one that only reads may take its time."""
+    store = open_at(postgres.empty())
+    idle = text("select setting::int from pg_settings where name = 'idle_in_transaction_session_timeout'")
+    for alone in (True, False):
+        with store.write(alone=alone) as tx:
+            assert tx.execute(idle).scalar_one() == IDLE_MS
+    with store.read() as tx:
+        assert tx.execute(idle).scalar_one() == 0
+    with pytest.raises(StoreUnavailable), store.write() as tx:
+        put_meta(tx, "thing", "held")
+        tx.execute(text("set local idle_in_transaction_session_timeout = 50"))
+        with store.write(alone=False) as heir:  # waits for the row, for as long as the other is let be
+            put_meta(heir, "thing", "kept")
+    with store.read() as tx:
+        assert get_meta(tx, "thing") == "kept"
+    store.close()

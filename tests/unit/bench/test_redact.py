@@ -9,8 +9,8 @@ import pytest
 from bench import personal_data, personal_data_held_out
 from bench.personal_data import Planted, luhn, resident_id
 from bench.redact import broken, is_answered, is_found, measure, rules
-from feedback.private.identities import resident_check
-from feedback.private.payments import luhn as passes_luhn
+from thumbwheel.private.identities import resident_check
+from thumbwheel.private.payments import luhn as passes_luhn
 
 ROW = Planted("en", "phone", "Call 415-555-0100 now", "Noted.", "415-555-0100")
 

@@ -469,7 +469,8 @@ def test_without_weights_the_dataset_is_frozen_and_the_run_says_so(world):
     turn(world)
     assert run_row(world).state == "failed"
     assert run_row(world).reasons == (
-        f"no training: the weights are not here, an upstream answers; dataset {'d' * 64} is frozen",
+        f"nothing went wrong: dataset {'d' * 64} is frozen, which is all that a run can do where an upstream "
+        "answers; there is no training, since the weights are not here",
     )
     assert world.jobs.starts == []
 

@@ -66,6 +66,18 @@ def test_a_home_that_is_open_to_others_is_told_with_the_command(home):
     assert found.advice == f"chmod 600 {home.keys / 'secret'}"
 
 
+def test_settings_with_a_secret_are_for_nobody_else(home):
+    settings = home.root / "settings.yaml"
+    settings.write_text("kafka_username: me\n")
+    settings.chmod(0o644)
+    assert wrong(doctor.permissions(home)) == []
+    settings.write_text("kafka_username: me\nkafka_password: geheim\n")
+    (found,) = wrong(doctor.permissions(home))
+    assert found.advice == f"chmod 600 {settings}"
+    settings.chmod(0o600)
+    assert wrong(doctor.permissions(home)) == []
+
+
 def test_the_service_runs_was_killed_or_rests(home):
     assert doctor.supervision(home, None).advice is None
     home.endpoints.write_text(json.dumps({"api": "http://127.0.0.1:1"}))
@@ -102,6 +114,13 @@ def test_a_consumer_that_lags_is_told(home):
     store.close()
 
 
+def test_how_long_the_log_keeps_each_topic_is_told(home):
+    SqliteEventLog(home.events).close()
+    settings = Settings(home=home.root, feedback_window_s=86_400, keep_records=("feedback=172800", "release=60"))
+    told = doctor.kept_records(settings, home).found
+    assert "inference for 8 days, feedback for 2 days, curation for ever" in told and "dead-letter for 8 days" in told
+
+
 def test_a_store_that_is_no_store_is_told(home):
     home.store.write_bytes(b"this is no database, whatever its name says" * 100)
     (found,) = wrong(doctor.inside(Settings(home=home.root), home, None))
@@ -121,7 +140,7 @@ def test_a_store_of_another_schema_is_told(home, version, advice):
 def test_the_database_is_described_and_partitions_that_run_out_are_told():
     here, there = Settings(home=Path("/h")), Settings(home=Path("/h"), store_url="postgresql:///thumbs")
     (found,) = doctor.database(here, 5 << 20, [], 100)
-    assert found.found == "SQLite, schema 3, 5 MiB" and found.advice is None
+    assert found.found == "SQLite, schema 4, 5 MiB" and found.advice is None
     store, partitions = doctor.database(there, 5 << 20, [99, 100, 101, 102], 100)
     assert store.found.startswith("PostgreSQL") and "4 days" in partitions.found and partitions.advice is None
     (partitions,) = wrong(doctor.database(there, 5 << 20, [99, 100, 101], 100))

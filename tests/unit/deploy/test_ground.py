@@ -80,6 +80,7 @@ def test_keys_are_made_once_and_only_their_hashes_are_stored(home):
         held = {key.kind: key for key in fleet_rows.all_keys(tx)}
     assert {kind: key.hash for kind, key in held.items()} == {kind: hash_key(text) for kind, text in texts.items()}
     assert held["app"].tenant == "default" and held["app"].rights == frozenset()
+    assert held["admin"].rights == {"raw", "arbiter"}
     for kind, text in texts.items():
         assert text.startswith(KEY_PREFIX[kind]) and (home.keys / f"{kind}.key").read_text().strip() == text
         assert stat.S_IMODE((home.keys / f"{kind}.key").stat().st_mode) == 0o600

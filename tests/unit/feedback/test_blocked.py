@@ -40,3 +40,91 @@ def test_what_is_allowed_stands_there_and_only_there() -> None:
 def test_the_channels_terms_are_no_patterns() -> None:
     assert not holds_blocked("abc", blocking(["a.c", "("]))
     assert holds_blocked("a.c", blocking(["a.c"]))
+
+
+ABUSE = [
+    "滚你妈的蛋",
+    "你他妈爱来不来",
+    "新来的保安是个他妈的骗子",
+    "你麻痹的，烦不烦",
+    "去死吧你",
+    "妈的智障",
+    "问你妹啊",
+    "傻屌一个",
+    "给我滚",
+    "不爽就滚",
+    "你们都去死",
+    "傻Ｘ，别问了",
+    "你個傻逼",
+    "操 你 妈",
+    "幹你娘",
+    "狗杂种",
+    "一群废物",
+    "你这个白痴",
+    "真他妈烦",
+    "草你大爷",
+    "脑残才这么问",
+    "臭傻逼",
+    "滾蛋，不伺候",
+    "肏你妈",
+    "你妈逼",
+    "王八羔子",
+    "You dumbass",
+    "Eat shit",
+    "f**k off",
+    "包過",
+    "包 过",
+    "代搶號",
+    "包　過",
+]
+NO_ABUSE = [
+    "妈妈的手机",
+    "他妈妈在大厅等您",
+    "孩子他妈的身份证也要带",
+    "滚动播放",
+    "洗衣机滚筒",
+    "草坪每周修剪",
+    "今日你可以来",
+    "日本游客",
+    "干部档案",
+    "屏幕坏了",
+    "电脑残留文件",
+    "生日你妈妈也能来",
+    "滚蛋液后下锅",
+    "面部麻痹请立即就医",
+    "智障人士免票",
+    "废物利用",
+    "危险废物处理",
+    "杂种犬",
+    "你妹妹可以代办",
+    "带你妹来也行",
+    "过去死亡率",
+    "你去死海旅游",
+    "周日你们休息吗",
+    "体操你可以周末练",
+    "水烧开后会滚",
+    "给你妈的手机充值",
+    "你妈妈的医保卡",
+    "傻瓜相机",
+    "打滚的孩子",
+    "让你麻痹大意",
+    "不滚动",
+    "赶快滚动鼠标",
+    "大脑残疾鉴定",
+    "草鱼妈祖",
+    "操作你妈祖",
+    "鱼塘草你可以割",
+    "情操你有",
+    "能干你就来",
+    "明日你妈到站",
+]
+
+
+@pytest.mark.parametrize("text", ABUSE)
+def test_abuse_is_found_in_its_forms(text: str) -> None:
+    assert holds_blocked(text, blocking(["包过", "代抢 号"]))
+
+
+@pytest.mark.parametrize("text", NO_ABUSE)
+def test_words_of_the_same_characters_are_no_abuse(text: str) -> None:
+    assert not holds_blocked(text, blocking(["包过", "代抢 号"]))

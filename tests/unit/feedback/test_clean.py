@@ -118,3 +118,69 @@ def test_width_counts_a_han_character_as_two_letters() -> None:
 )
 def test_says_nothing(text: str, nothing: bool) -> None:
     assert says_nothing(text) is nothing
+
+
+LOOPED = [
+    "是是是是是是是是是是是是",
+    "收到收到收到收到收到收到收到",
+    "对不起对不起对不起对不起对不起对不起",
+    "请联系前台。请联系前台。请联系前台。请联系前台。请联系前台。",
+    "了了了了了了了了了了了了了了了",
+    "在一楼，在一楼，在一楼，在一楼，在一楼，在一楼",
+    "no no no no no no no no",
+    "thank you thank you thank you thank you thank you thank you",
+    "请到窗口办理办理办理办理办理办理办理办理办理办理办理",
+    "吗吗吗吗吗吗吗吗吗吗吗吗吗",
+    "您好您好您好您好您好您好您好您好",
+    "好的，好的，好的，好的，好的，好的，好的",
+    "退款退款退款退款退款退款退款退款",
+    "aaaaaaaaaaaaaaaaaaaa",
+    "We will call you back. We will call you back. We will call you back. We will call you back.",
+    "请稍候！请稍候！请稍候！请稍候！请稍候！请稍候！",
+    "那个那个那个那个那个那个那个",
+    "在在在在在在在在在在在在在",
+    "营业时间九点到五点营业时间九点到五点营业时间九点到五点营业时间九点到五点",
+    "はいはいはいはいはいはいはい",
+]
+SAID_OFTEN = [
+    "好的好的",
+    "谢谢谢谢",
+    "哈哈哈哈哈哈哈哈哈哈哈哈",
+    "8888",
+    "88888888888888888888",
+    "好好好",
+    "嗯嗯嗯嗯嗯嗯嗯嗯嗯嗯嗯",
+    "不要转账！不要转账！不要转账！",
+    "好的好的好的好的",
+    "加油加油加油",
+    "hahahahahahahahaha",
+    "kkkkkkkkkkkkkkk",
+    "555555555555",
+    "wwwwwwwwwwww",
+    "1010101010101010",
+    "000000",
+    "试试试试",
+    "ㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋ",
+    "хахахахахаха",
+    "慢慢慢慢来",
+    "111-1111-1111",
+    "bye bye",
+    "谢谢谢谢谢谢",
+    "AAAA",
+]
+
+
+@pytest.mark.parametrize("text", LOOPED)
+def test_a_short_loop_says_nothing(text: str) -> None:
+    assert says_nothing(text)
+
+
+@pytest.mark.parametrize("text", SAID_OFTEN)
+def test_what_people_repeat_says_something(text: str) -> None:
+    assert not says_nothing(text)
+
+
+def test_a_terminals_colours_go_whole() -> None:
+    assert clean("下午三点开门。\x1b[0m") == "下午三点开门。"
+    assert clean("\x1b[1;31mred\x9b0m \x1b]0;title\x07[0m") == "red [0m"
+    assert clean("点\x07右上角的\x1b下载图标。") == "点右上角的下载图标。"

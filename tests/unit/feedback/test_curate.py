@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from feedback import curate as curation_module
 from feedback import dedupe
-from feedback.curate import Curation, Limits, Snapshot, curate
+from feedback.curate import Curation, curate
 from feedback.join import Joined
+from feedback.names import By
+from feedback.snapshot import Limits, Snapshot
 from thumbwheel.ids import digest32
 from thumbwheel.ledger import DEAD_LETTER, NO_RUN_YET
 from thumbwheel.records import Clean
@@ -71,10 +73,11 @@ def parsed(curation: Curation) -> list[dict[str, Any]]:
         ({"correction": "Oh\ndear."}, ("used", None)),  # and of line breaks
         ({"correction": None, "reason": "no_correction"}, ("waiting", "no_correction")),
         ({"messages": None, "author": None, "reason": "inference_not_seen"}, ("waiting", "inference_not_seen")),
-        ({"messages": None, "state": "refused", "reason": "no_text"}, ("refused", "no_text")),
-        ({"state": "refused", "reason": "training_not_permitted"}, ("refused", "training_not_permitted")),
-        ({"state": "refused", "reason": "foreign"}, ("refused", "foreign")),
-        ({"messages": None, "state": "refused", "reason": "inference_unknown"}, ("refused", "inference_unknown")),
+        ({"messages": None, "barred": "no_text"}, ("refused", "no_text")),
+        ({"barred": "training_not_permitted"}, ("refused", "training_not_permitted")),
+        ({"barred": "foreign"}, ("refused", "foreign")),
+        ({"state": "refused", "reason": "training_not_permitted"}, ("used", None)),  # what the store says is not asked
+        ({"messages": None, "state": "refused", "reason": "inference_unknown"}, ("waiting", "inference_not_seen")),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, ("refused", "not_text")),
         ({"messages": [{"role": "assistant", "content": "hi"}]}, ("refused", "no_user_turn")),
         ({"messages": []}, ("refused", "no_user_turn")),
@@ -103,6 +106,19 @@ def parsed(curation: Curation) -> list[dict[str, Any]]:
 )
 def test_one_feedback(changes: dict[str, Any], wanted: tuple[str, str | None]) -> None:
     assert verdict(row(1, **changes)) == wanted
+
+
+def test_an_inference_is_waited_for_until_the_feedback_window_is_over() -> None:
+    lost = row(1, at_ms=100, messages=None, author=None)
+    for as_of_ms, wanted in ((1_099, ("waiting", "inference_not_seen")), (1_100, ("refused", "inference_unknown"))):
+        made = curate(replace(snapshot([lost], window_ms=1_000), as_of_ms=as_of_ms))
+        assert made.verdicts["fb-1"] == wanted
+
+
+def test_what_no_model_has_looked_at_for_names_waits() -> None:
+    rows, by = [row(1), row(2), row(3, correction="?")], By("model", "1.0")
+    verdicts = curate(snapshot(rows, names={"fb-1": ()}, names_by=by)).verdicts
+    assert verdicts == {"fb-1": ("used", None), "fb-2": ("waiting", "no_run_yet"), "fb-3": ("refused", "degenerate")}
 
 
 def test_a_long_conversation_is_too_long() -> None:
@@ -336,6 +352,8 @@ def test_a_row_as_it_is_written() -> None:
         "role": "expert",
         "merged": [],
         "sources": 1,
+        "reviews": [],
+        "reviewers": 0,
         "since": None,
     }
 
@@ -348,17 +366,22 @@ def test_bytes_are_canonical() -> None:
         assert line == text.encode() + b"\n"
 
 
+THREE = {"rows": 3, "groups": 3, "authors": 3, "splits": {"train": 1, "validation": 1, "test": 1}}
+
+
 def test_the_card_counts_everything() -> None:
     rows = [row(1), row(2, correction="?"), row(3, correction=None), row(4, **said("complaint 1", correction="No."))]
     rows += [row(n) for n in range(5, 8)]
     assert json.loads(curate(snapshot(rows, incumbent="d1")).card) == {
-        "format": 2,
+        "format": 3,
         "channel": "support",
         "as_of_ms": 1_000,
         "positions": {"feedback": {"0": 7}},
         "incumbent": "d1",
         "feedback": 7,
         "rows": 3,
+        "kinds": {"sft": 3},
+        "kto": {"trained_on": False, "splits": {}},
         "merged": 0,
         "new": 3,
         "splits": {"test": 1, "train": 1, "validation": 1},
@@ -367,10 +390,32 @@ def test_the_card_counts_everything() -> None:
         "authors": 3,
         "roles": {"user": 3},
         "trust": "single-user",
+        "reviews": {
+            "reviews": 0,
+            "reviewers": 0,
+            "approved": 0,
+            "edited": 0,
+            "refused": 0,
+            "disagreement": 0,
+            "open": 0,
+        },
         "refused": {"degenerate": 1},
         "waiting": {"contradiction": 2, "no_correction": 1},
         "redacted": {},
         "names_by": None,
+        "mix": None,
+        "coverage": {
+            "tags": {},
+            "untagged": THREE,
+            "unshown_tags": 0,
+            "scripts": {"latin": THREE},
+            "thin": [],
+            "thin_under": 20,
+        },
+        "augmented": {"rows": 0, "kinds": {}},
+        "feedback_window_ms": 30 * 86_400_000,
+        "before": [],
+        "policies": {},
         "clean": {"blocked_terms": [], "allow": [], "min_chars": None, "max_chars": None},
         "limits": {
             "min_width": 2,
@@ -502,9 +547,9 @@ def test_names_are_what_a_model_found_before() -> None:
     one = row(1, **said("帮我查一下王小明的订单", correction="王小明的订单明天到。"))
     (plain,) = parsed(curate(snapshot([one])))
     assert plain["completion"] == "王小明的订单明天到。"
-    made = curate(snapshot([one], names={"fb-1": ["王小明"]}, names_by="model 1.0"))
+    made = curate(snapshot([one], names={"fb-1": ["王小明"]}, names_by=By("model", "1.0")))
     (line,) = parsed(made)
-    assert line["completion"] == "[NAME_1]的订单明天到。" and json.loads(made.card)["names_by"] == "model 1.0"
+    assert line["completion"] == "[NAME_1]的订单明天到。" and json.loads(made.card)["names_by"]["model"] == "model"
 
 
 # rows that say the same
@@ -557,3 +602,25 @@ def test_the_same_word_after_different_turns_is_no_contradiction() -> None:
 
     rows = [going_on(1, "怎么退货", "第二步是填单。"), going_on(2, "怎么开票", "第二步是选抬头。")]
     assert {reason for _, reason in curate(snapshot(rows)).verdicts.values()} == {None}
+
+
+def test_what_was_merged_into_a_row_that_waits_waits_with_it() -> None:
+    """Its own verdict would be that it counts as kept."""
+    twice = [row(1, author="ann"), row(2, author="ann", **said("complaint 1"), correction="Sorry. Free return 1.")]
+    found = curate(snapshot(twice, trust="two-sources")).verdicts
+    assert found == {"fb-1": ("waiting", "second_source"), "fb-2": ("waiting", "second_source")}
+    agreeing = [row(1), row(2, **said("complaint 1"), correction="Hello, sorry, free return 1, thanks!")]
+    found = curate(snapshot(agreeing, trust="two-sources")).verdicts
+    assert found == {"fb-1": ("used", None), "fb-2": ("refused", "near_duplicate")}
+
+
+def test_what_was_merged_into_a_capped_row_is_capped_with_it() -> None:
+    rows = [row(n, author="ann") for n in range(3)]
+    again = row(9, **said("complaint 2"), correction="Sorry. Free return 2.")
+    found = curate(snapshot([*rows, again], limits=Limits(author_rows=2, author_share=0.0))).verdicts
+    assert found["fb-2"] == found["fb-9"] == ("refused", "author_cap")
+
+
+def test_what_a_wrong_encoding_lost_of_an_answer_makes_it_no_loop() -> None:
+    assert verdict(row(1, correction="下午\ufffd三点开门。")) == ("used", None)
+    assert verdict(row(1, correction="\ufffd")) == ("refused", "degenerate")

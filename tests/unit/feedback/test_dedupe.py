@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from feedback.dedupe import Proposal, conversation_key, group_key, resolve, target_key
 from feedback.join import Joined
@@ -90,3 +94,58 @@ def test_keys_never_change() -> None:
     assert conversation_key([("system", "Be brief."), ("user", "褪色了")]) == "5mfpm8ndq61y402mhpez4624ph"
     assert target_key("免费退货。") == "snjnzy93345xnwj0stqem4ddwn"
     assert group_key("褪色了") == "dcttwjkj42f1r643z3x40z8z9r"
+
+
+# the same answer in other words of courtesy
+
+
+def test_a_politer_answer_is_no_contradiction_and_a_second_voice() -> None:
+    ann = proposal("a", "ann", "洗衣机几点开", "早上九点开，晚上十点关。", at_ms=1)
+    ben = proposal("b", "ben", "洗衣机几点开", "您好，早上九点开，晚上十点关，谢谢！", at_ms=2)
+    (kept,), refused = resolve([ben, ann])
+    assert (kept.source.feedback, kept.sources, kept.merged) == ("a", {"ann", "ben"}, ("b",))
+    assert refused == {"b": "near_duplicate"}
+
+
+def test_two_voices_still_contradict_a_third() -> None:
+    rows = [
+        proposal("a", "ann", "几点开", "早上九点开。", at_ms=1),
+        proposal("b", "ben", "几点开", "您好，早上九点开哦。", at_ms=2),
+        proposal("c", "cat", "几点开", "早上十点开。", at_ms=3),
+    ]
+    assert resolved(*rows) == ([], dict.fromkeys("abc", "contradiction"))
+    expert = by_expert("x", "eve", "几点开", "早上9点开", at_ms=4)
+    assert resolved(*rows, expert) == (["x"], {"a": "near_duplicate", "b": "near_duplicate", "c": "superseded"})
+    other = by_expert("x", "eve", "几点开", "请早上十点开。", at_ms=4)
+    assert resolved(*rows, other) == (["x"], {"a": "superseded", "b": "superseded", "c": "near_duplicate"})
+
+
+def test_an_authors_last_wording_stands() -> None:
+    assert resolved(
+        proposal("a", "ann", "几点开", "早上九点开。", at_ms=1),
+        proposal("b", "ann", "几点开", "您好，早上九点开。", at_ms=2),
+    ) == (["b"], {"a": "superseded"})
+
+
+def test_what_reviewers_decided_last_stands_in_their_words() -> None:
+    first = replace(proposal("a", "ann", "几点开", "早上九点开。", at_ms=1), decided=(5, "rv-1"))
+    last = replace(proposal("b", "ben", "几点开", "您好，早上九点开。", at_ms=2), decided=(6, "rv-2"))
+    assert resolved(first, last) == (["b"], {"a": "near_duplicate"})
+
+
+WORDINGS = ("九点开。", "您好，九点开", "9点开哦", "九點開！", "十点开。", "您好，十点开。", "不开。")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(WORDINGS), st.booleans()), max_size=6),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_rows_makes_no_difference(said: list[tuple[str, str, bool]], draw: random.Random) -> None:
+    rows = [
+        (by_expert if expert else proposal)(f"f{at}", author, "几点开", target, at_ms=at)
+        for at, (author, target, expert) in enumerate(said)
+    ]
+    mixed = draw.sample(rows, len(rows))
+    assert resolve(mixed) == resolve(rows)
+    assert {one.source.feedback for one in resolve(rows)[0]}.isdisjoint(resolve(rows)[1])
+    assert len(resolve(rows)[0]) + len(resolve(rows)[1]) == len(rows)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,18 +17,20 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from feedback.freeze import CATCH_UP_S, STRAGGLERS_S, _job, freeze
-from feedback.join import Joined
-from feedback.names import Found
+from feedback.names import By, NameFinder
+from feedback.naming import Naming
 from tests.full_disk import no_room
 from tests.stores import store_in
 from thumbwheel import rollouts
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import JobError, StoreUnavailable
-from thumbwheel.events import FeedbackEvent, InferenceEvent
+from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.events import CURATION, ComputedEvent, FeedbackEvent, InferenceEvent, decode
 from thumbwheel.home import Home, prepare
+from thumbwheel.lineage import lineage
 from thumbwheel.progress import AGAIN
-from thumbwheel.records import Clean, Policies, Release, Run
-from thumbwheel.store import data_rows, dataset_rows, ingestion, release_rows, schema
+from thumbwheel.records import Augment, Clean, Mix, Policies, Release, Run
+from thumbwheel.store import curation_rows, data_rows, dataset_rows, ingestion, release_rows, schema
 from thumbwheel.store.connection import Store
 from thumbwheel.why import EXPLAINED, explain
 
@@ -60,7 +65,13 @@ class Place:
             for topic in ("feedback", "inference"):
                 data_rows.take_partition(tx, topic, 0)
 
-    def say(self, *numbers: int, correction: str | None = "Sorry. Free return {}.", seen: bool = True) -> None:
+    def say(
+        self,
+        *numbers: int,
+        correction: str | None = "Sorry. Free return {}.",
+        seen: bool = True,
+        tags: Sequence[str] = (),
+    ) -> None:
         """One corrected answer for each number, by an author of its own."""
         with self.store.write() as tx:
             inferences = [
@@ -86,11 +97,21 @@ class Place:
                     tenant="shop",
                     channel="support",
                     at_ms=6_000 + n,
+                    tags=list(tags),
                     correction=None if correction is None else correction.format(n),
                 )
                 for n in numbers
             ]
             ingestion.ingest(tx, inferences if seen else [], list(zip(numbers, feedbacks, strict=True)))
+
+    def thumb(self, *numbers: int) -> None:
+        """A thumb without a correction for each number: of every second answer a thumbs-up."""
+        self.say(*numbers, correction=None)
+        with self.store.write() as tx:
+            c = schema.feedback.c
+            for n in numbers:
+                changed = schema.feedback.update().where(c.id == f"fb-{n}")
+                tx.execute(changed.values(thumb="up" if n % 2 else "down"))
 
     def start(self, run: str, positions: Mapping[str, Mapping[str, int]] | None = None, **fields: Any) -> None:
         """A run that the controller has handed to its curate job."""
@@ -220,10 +241,13 @@ def test_a_run_whose_release_was_not_promoted_may_be_repeated(place: Place) -> N
         assert place.freeze(run) == "training"
         with place.store.write() as tx:
             rollouts.finish_run(tx, release_rows.get_run(tx, run), "rejected", (), None, 1, "test")
-    assert place.run("run-1").dataset == place.run("run-2").dataset
-    assert place.count(schema.datasets) == 1
+        place.time.now_ms += 5_000
+    first, second = place.run("run-1").dataset, place.run("run-2").dataset
+    assert first != second and place.rows(first) == place.rows(second), "another moment, the same rows"
     with place.store.read() as tx:
         view = data_rows.feedback_view(tx, "fb-1")
+        cards = [dataset_rows.dataset_row(tx, str(dataset))["card"] for dataset in (first, second)]
+    assert [(card["as_of_ms"], card["before"]) for card in cards] == [(10_000, []), (15_000, [first])]
     assert view is not None and view["runs"] == ["run-1", "run-2"]
 
 
@@ -586,16 +610,164 @@ def test_what_the_channel_adds_to_cleaning_counts(place: Place) -> None:
     assert place.ledger()["refused"] == {"blocked_term": 1}
 
 
-def test_names_that_a_model_found_are_in_no_row_and_the_card_says_which_model(place: Place) -> None:
-    place.say(*range(60), correction="Sorry about complaint {}.")
+def test_a_mix_leaves_out_what_comes_back_when_there_is_room(place: Place) -> None:
+    with place.store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        wanted = replace(channel.policies, mix=Mix({"reasoning": 0.25, "dialogue": 0.75}))
+        rollouts.change_policies(tx, channel, wanted, 1, "test")
+    place.say(*range(60), tags=["reasoning"])
+    place.say(*range(60, 120), tags=["dialogue"])
     place.start("run-1")
+    assert place.freeze("run-1") == "training"
+    left = place.ledger()["refused"]["left_out"]
+    assert left > 10 and place.ledger()["used"] == 120 - left
+    place.say(*range(120, 300), tags=["dialogue"])
+    place.start("run-2")
+    place.freeze("run-2")
+    rows = place.rows(place.run("run-2").dataset)
+    assert sum(int(row["feedback"][3:]) < 60 for row in rows) == 60, "those of the first run are all back"
+    tags = Counter(int(row["feedback"][3:]) < 60 for row in rows if row["split"] == "train")
+    assert abs(tags[True] * 3 - tags[False]) <= 3
 
-    def found(rows: Sequence[Joined]) -> Found:
-        return {row.feedback: ("complaint",) for row in rows}, "model 1.0"
 
-    freeze(place.store, place.artifacts, place.home, "run-1", place.time.clock, place.time.sleep, found)
-    dataset = place.run("run-1").dataset
-    for line in place.rows(dataset):
+def test_other_wordings_are_found_by_their_source_and_by_themselves(place: Place) -> None:
+    with place.store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        wanted = replace(channel.policies, augment=Augment(("terms",), terms=(("complaint", "grievance"),)))
+        rollouts.change_policies(tx, channel, wanted, 1, "test")
+    place.say(*range(60))
+    place.start("run-1")
+    assert place.freeze("run-1") == "training"
+    assert place.ledger()["used"] == 60, "another wording is no feedback"
+    held = place.rows(place.run("run-1").dataset)
+    other = next(row for row in held if "augmented" in row)
+    with place.store.read() as tx:
+        (told,) = [line for line in explain(tx, other["feedback"]) if other["id"] in line]
+        assert "another wording of its question" in told
+        found = lineage(tx, other["id"])
+        assert (found["kind"], found["from"]["feedback"]) == ("example", [other["feedback"]])
+        assert len(dataset_rows.examples_where(tx, kind="augmented")) == sum("augmented" in row for row in held) > 20
+    place.promote("run-1")
+    place.say(*range(60, 120))
+    place.start("run-2")
+    assert place.freeze("run-2") == "training"
+    since = {bool(row["since"]) for row in place.rows(place.run("run-2").dataset) if row["id"] == other["id"]}
+    assert since == {True}, "it is as old as its source"
+
+
+COMPLAINT = re.compile("complaint")
+
+
+class Finder:
+    """Takes the word `complaint` for a name, and counts what it is asked."""
+
+    def __init__(self, version: str = "1.0") -> None:
+        self.asked = 0
+        self.names = NameFinder(By("model", version), self.find)
+
+    def find(self, text: str) -> list[tuple[int, int]]:
+        self.asked += 1
+        return [found.span() for found in COMPLAINT.finditer(text)]
+
+
+class Reading(SqliteEventLog):
+    """A log whose consumer reads what is appended at once, but for `unread`, which comes first."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place.home.events)
+        self.place, self.between = place, lambda: None
+        with place.store.write() as tx:
+            data_rows.take_partition(tx, CURATION, 0)
+
+    def append(self, topic: str, records: Sequence[tuple[str, bytes]], *, durable: bool) -> None:
+        super().append(topic, records, durable=durable)
+        self.between()
+        with self.place.store.write() as tx:
+            before = data_rows.positions(tx)[topic][0]
+            read = self.read(topic, 0, before, 1_000)
+            ingestion.ingest(tx, [], [], [(one.offset, decode(one.value)) for one in read])  # type: ignore[misc]
+            data_rows.advance(tx, topic, 0, 1, before, read[-1].offset)
+
+
+def name(place: Place, run: str, finder: Finder, log: Reading) -> dict[str, Any]:
+    place.start(run)
+    naming = Naming(finder.names, log)
+    assert freeze(place.store, place.artifacts, place.home, run, place.time.clock, place.time.sleep, naming)
+    with place.store.write() as tx:
+        rollouts.finish_run(tx, release_rows.get_run(tx, run), "rejected", (), None, 1, "test")
+    card: dict[str, Any] = json.loads((place.artifacts.path(str(place.run(run).dataset)) / "card.json").read_text())
+    return card
+
+
+def test_names_that_a_model_found_are_in_no_row_and_are_recorded_before_it_is_frozen(place: Place) -> None:
+    place.say(*range(60), correction="Sorry about complaint {}.")
+    place.say(60, correction="Sorry about complaint {}.", seen=False)
+    finder, log = Finder(), Reading(place)
+    card = name(place, "run-1", finder, log)
+    for line in place.rows(place.run("run-1").dataset):
         assert line["completion"].startswith("Sorry about [NAME_1] ")
         assert line["messages"][0]["content"].startswith("[NAME_1] ")
-    assert json.loads((place.artifacts.path(str(dataset)) / "card.json").read_text())["names_by"] == "model 1.0"
+    assert card["names_by"] == {"model": "model", "version": "1.0"}
+    assert card["positions"][CURATION] == {"0": 60}
+    with place.store.read() as tx:
+        events = curation_rows.of_channel(tx, "support", ComputedEvent)
+    assert len(events) == 60 and "complaint" not in str(events)
+    assert {(event.what, event.model, event.version) for event in events} == {("names", "model", "1.0")}
+    log.close()
+
+
+def test_what_a_model_has_found_is_not_computed_again(place: Place) -> None:
+    place.say(*range(60), correction="Sorry about complaint {}.")
+    finder, log = Finder(), Reading(place)
+    name(place, "run-1", finder, log)
+    asked = finder.asked
+    assert asked == 60 * 3
+    name(place, "run-2", finder, log)
+    assert finder.asked == asked
+    newer = Finder("2.0")
+    assert name(place, "run-3", newer, log)["names_by"]["version"] == "2.0" and newer.asked == asked
+    log.close()
+
+
+def test_what_comes_while_names_are_looked_for_is_looked_at_too_or_waits(place: Place) -> None:
+    place.say(*range(60), correction="Sorry about complaint {}.")
+    finder, log, numbers = Finder(), Reading(place), itertools.count(100)
+    log.between = lambda: place.say(next(numbers), correction="Sorry about complaint {}.")
+    card = name(place, "run-1", finder, log)
+    assert card["rows"] == 60 + 2 and card["waiting"] == {"no_run_yet": 1}
+    log.close()
+
+
+def test_thumbs_without_a_correction_are_rows_of_their_own_and_used(place: Place) -> None:
+    place.say(*range(60))
+    place.thumb(*range(100, 110))
+    with place.store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        policies = replace(channel.policies, uncorrected="kto")
+        release_rows.save_channel(tx, replace(channel, policies=policies))
+    place.start("run-1")
+    assert place.freeze("run-1") == "training"
+    rows = place.rows(place.run("run-1").dataset)
+    assert {row["feedback"] for row in rows if row["kind"] == "kto"} == {f"fb-{n}" for n in range(100, 110)}
+    assert place.ledger()["used"] == 70
+    with place.store.read() as tx:
+        told = " ".join(explain(tx, "fb-103"))
+        assert "10 thumbs without a correction" in " ".join(explain(tx, "run-1"))
+        (example,) = dataset_rows.examples_where(tx, feedback="fb-103")
+    assert example["kind"] == "kto" and "nothing is learnt from or judged by these yet" in told
+
+
+def test_too_few_corrections_end_a_run_however_many_thumbs_there_are(place: Place) -> None:
+    place.say(*range(30))
+    place.thumb(*range(100, 190))
+    with place.store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        policies = replace(channel.policies, uncorrected="kto")
+        release_rows.save_channel(tx, replace(channel, policies=policies))
+    place.start("run-1")
+    assert place.freeze("run-1") == "insufficient_evidence"
+    assert place.run("run-1").reasons[0].startswith("30 accepted corrections")
+    assert place.ledger()["waiting"] == {"no_run_yet": 120}
+    with place.store.write() as tx:
+        tx.execute(schema.runs.update().values(created_ms=1))
+        assert data_rows.train_due(tx, "support") == 30, "a thumb asks for no run"

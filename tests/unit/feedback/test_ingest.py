@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from feedback.ingest import STREAK, step
+from feedback.ingest import STREAK, WARY, step
 from tests.full_disk import no_room
 from tests.unit.feedback.test_consumer import NOT_SEEN, Place, feedback, inference, on, place
 from thumbwheel import rollouts
@@ -51,6 +51,25 @@ def test_a_bad_record_is_kept_with_its_reason_and_the_rest_goes_on(place: Place,
     ((position, (value, reason)),) = place.buried().items()
     assert (position, value) == (2, bad)
     assert reason.startswith(("not readable: ", "not handled: "))
+
+
+@pytest.mark.parametrize("bad", [{1}, {64}, {7, 8, 50}, set(range(20, 20 + STREAK - 1)), {3, 33, 34, 63}])
+def test_whatever_is_wrong_in_a_batch_all_else_is_ingested(place: Place, bad: set[int]) -> None:
+    values = [feedback(n, at_ms=1 << 70 if n in bad else 200) for n in range(1, 65)]
+    place.append(FEEDBACK, *(b"junk" if n in bad and n % 2 else value for n, value in enumerate(values, 1)))
+    at = step(place.store, place.log, on(place, FEEDBACK), 5)
+    assert (at.offset, at.streak, set(place.buried())) == (64, int(64 in bad), bad)
+    junk = sum(n % 2 for n in bad)  # which says nothing of itself; the other dead letters wait in the ledger
+    assert place.acknowledged() == 64 - junk
+
+
+def test_after_a_batch_with_something_wrong_the_next_ones_are_taken_with_care(place: Place) -> None:
+    place.append(FEEDBACK, feedback(1), b"junk")
+    at = step(place.store, place.log, on(place, FEEDBACK), 5)
+    assert at.wary == WARY
+    place.append(FEEDBACK, feedback(2))
+    at = step(place.store, place.log, at, 5)
+    assert (at.wary, place.standing(2)) == (WARY - 1, NOT_SEEN)
 
 
 def test_an_unhandled_record_keeps_its_traceback(place: Place) -> None:

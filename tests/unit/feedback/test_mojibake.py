@@ -99,3 +99,76 @@ def test_all_chinese_that_was_read_as_western_is_found(text: str) -> None:
 @given(st.text(max_size=300))
 def test_any_text_is_taken(text: str) -> None:
     assert is_mojibake(text) in (True, False)
+
+
+SENTENCES = [
+    "师傅明天上午九点到您家检查水管。",
+    "请带上身份证和户口本到二楼窗口办理。",
+    "退款会在七个工作日内原路退回到付款账户。",
+    "每月十五日之前缴费都不收滞纳金。",
+    "您可以在手机上预约时间，到店后直接取号。",
+    "早餐在一楼餐厅，七点开始，十点结束。",
+]
+TRADITIONAL = [
+    "行李寄存處在大堂左側，二十四小時有人值班。",
+    "請帶身分證到二樓櫃檯辦理，約十分鐘完成。",
+    "退款會在七個工作天內退回原付款帳戶。",
+    "師傅明天上午九點到府檢查水管，請留人在家。",
+]
+READ_AS = ("cp1251", "koi8_r", "cp866", "cp1250", "cp437", "mac_roman")
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+@pytest.mark.parametrize(
+    ("written", "read"), [("gbk", "big5"), ("gbk", "latin-1"), *(("utf-8", encoding) for encoding in READ_AS)]
+)
+def test_simplified_chinese_read_in_a_wrong_encoding(text: str, written: str, read: str) -> None:
+    assert is_mojibake(text.encode(written).decode(read, "replace"))
+    assert not is_mojibake(text)
+
+
+@pytest.mark.parametrize("text", TRADITIONAL)
+@pytest.mark.parametrize("read", ["latin-1", "cp1252"])
+def test_traditional_chinese_read_as_western(text: str, read: str) -> None:
+    assert is_mojibake(text.encode("big5").decode(read, "replace"))
+    assert not is_mojibake(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "烫烫烫烫烫烫屯屯屯屯",
+        "屯屯屯屯",
+        "????????，????2????",
+        "11?15????????????????????",
+        "ATM??????",
+        "??? LPR ????",
+    ],
+)
+def test_memory_and_question_marks_in_place_of_letters(text: str) -> None:
+    assert is_mojibake(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "小心，烫烫烫！",
+        "真的吗？？？好的！！",
+        "Why???",
+        "What? Really?? No way??",
+        "你好????",
+        "2+2=??",
+        "未知的主机",
+        "为每一行显示机器适用的提交信息",
+        "我哋嘅舖頭喺旺角，你可以落嚟睇吓。",
+        "請用ㄓㄨˋ ㄧㄣ輸入法",
+        "憂鬱的臺灣烏龜，饕餮盛宴。",
+        "Кханьхоа, ішкашимі, цимшиан",
+        "ПРИВЕТ, КАК ДЕЛА СЕГОДНЯ",
+        "пакет passé en «\xa0installé automatiquement\xa0».",
+        "Wartość „%s” jest niepoprawna",
+        "Cảm ơn quý khách đã sử dụng dịch vụ",
+    ],
+)
+def test_clean_text_that_comes_near_it(text: str) -> None:
+    assert not is_mojibake(text)

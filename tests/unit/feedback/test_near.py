@@ -65,6 +65,7 @@ def test_what_differs_in_meaning_is_not(one: str, other: str) -> None:
 def test_the_answers_must_be_near_too() -> None:
     assert not is_near(row("怎么退货", "三天内申请。"), row("怎么退货呢", "五天内申请。"))
     assert not is_near(row("怎么退货", "可以退。"), row("怎么退货呢", "请换货。"))
+    assert not is_near(row("怎么退货", "要先登记。"), row("怎么退货呢", "可以先登记。"))
     assert is_near(row("怎么退货", "您好，三天内申请"), row("怎么退货呢", "三天内申请哦。"))
 
 

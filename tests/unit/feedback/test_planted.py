@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from feedback.curate import Snapshot, curate
+from feedback.curate import curate
+from feedback.snapshot import Snapshot
 from tests.unit.feedback.planted import clean, defective
 
 MERGED = {"duplicate", "near_duplicate"}  # these count as kept

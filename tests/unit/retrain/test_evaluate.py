@@ -228,6 +228,9 @@ def test_a_plan_parts_new_from_old_and_caps_by_hash() -> None:
     assert asked.left_out == 0
 
     capped = dataclasses.replace(MEASURE, max_test_rows=4, max_taught_rows=3)
+    varied = [(dataclasses.replace(row, id=f"ax-{row.id}", augmented=True), since) for row, since in as_rows(raw)]
+    taught = [one for one in varied if one[0].split == "train"]
+    assert evaluate.plan([*as_rows(raw), *taught], {"d1"}, [], MEASURE) == asked, "nobody corrected these cases"
     few = evaluate.plan(as_rows(raw), {"d1"}, [], capped)
     assert (len(few.fresh), len(few.older), len(few.taught)) == (4, 4, 3)
     assert few.left_out == len(raw) - len([r for r in raw[30:] if r["split"] == "train"]) - 11

@@ -53,6 +53,7 @@ def findings(rows: int) -> report.Findings:
         thresholds=THRESHOLDS,
         how=MEASURE,
         training=TRAINING if rows else None,
+        kinds={"sft": 48, "kto": 7, "augmented": 12},
     )
 
 
@@ -71,6 +72,7 @@ def test_the_files_say_what_was_measured(tmp_path: Path) -> None:
     assert "lower bound" in content["general"]["kl_is"]
     assert len(content["tests"]) == 24 and content["tests"][0]["draft"] == [content["tests"][0]["accepted"]]
     assert {check["name"]: check["status"] for check in content["checks"]}["leaks"] == "fail"
+    assert content["dataset_rows"] == {"sft": 48, "kto": 7, "augmented": 12, "trained_on": ["sft", "augmented"]}
     assert content["thresholds"]["max_kl"] == THRESHOLDS.max_kl
     assert {path.name for path in (tmp_path / "report").iterdir()} == {
         "report.json", "report.md", "gain.png", "general.png", "loss.png",
@@ -85,6 +87,8 @@ def test_people_read_verdict_reasons_bounds_and_answers() -> None:
     assert text.startswith("# Evaluation of release `rel-2`\n\n**Fail.**")
     assert all(f"- {reason}" in text for reason in held.verdict.reasons)
     assert "12 test rows new since the incumbent's data, 12 older ones, 24 cases corrected before" in text
+    assert "and 12 other wordings of corrections, which are trained on alone" in text
+    assert "48 corrections (`sft`) and 7 thumbs without one (`kto`), which are neither trained on nor judged by" in text
     assert all(f"| {check.name} | {check.status.replace('_', ' ')} |" in text for check in held.verdict.checks)
     assert "![gain](gain.png)" in text and "Newcombe" in text
     assert "&lt;b>what\\|ever" in text and "<b>" not in text  # what people wrote neither breaks the table nor is HTML

@@ -154,6 +154,19 @@ def test_the_test_split_is_never_looked_at(tmp_path: Path, model: Path, dataset:
     assert steps(with_test / "work") == steps(without / "work")
 
 
+def test_thumbs_without_a_correction_are_not_trained_on(
+    tmp_path: Path, model: Path, dataset: Path, config: Path
+) -> None:
+    with_thumbs, without = tmp_path / "a", tmp_path / "b"
+    lines = (dataset / "rows.jsonl").read_text().splitlines(keepends=True)
+    thumbs = [json.dumps({**json.loads(line), "kind": "kto", "label": True, "weight": 1.0}) + "\n" for line in lines]
+    for folder, kept in ((with_thumbs, lines + thumbs), (without, lines)):
+        (folder / "data").mkdir(parents=True)
+        (folder / "data" / "rows.jsonl").write_text("".join(kept))
+        assert run(folder / "data", model, folder, config) == 0
+    assert steps(with_thumbs / "work") == steps(without / "work")
+
+
 def test_training_stops_early_and_keeps_the_best(tmp_path: Path, model: Path, dataset: Path, prompts: Path) -> None:
     config = write_config(tmp_path, prompts, epochs=60, patience=2, learning_rate=0.2)
     assert run(dataset, model, tmp_path, config) == 0

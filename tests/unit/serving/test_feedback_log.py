@@ -13,7 +13,7 @@ from serving.replies import as_request_error
 from tests.full_disk import no_room
 from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
-from thumbwheel.events import FEEDBACK, FeedbackEvent, decode
+from thumbwheel.events import CURATION, FEEDBACK, FeedbackEvent, ReviewEvent, decode
 
 
 @pytest.fixture
@@ -67,3 +67,13 @@ async def test_half_a_batch_is_never_taken(tmp_path: Path, writer: FeedbackLog) 
     acknowledged = [f"fb-{n}" for n, error in enumerate(tried, 1) if error is None]
     assert len(acknowledged) < 8
     assert held(tmp_path) == ["fb-0", *acknowledged]
+
+
+async def test_reviews_go_to_their_own_topic(tmp_path: Path, writer: FeedbackLog) -> None:
+    review = ReviewEvent("rv-1", "fb-1", "support", 1, "ann", "approve")
+    await asyncio.gather(writer.append(event(1)), writer.append(review), writer.append(event(2)))
+    log = SqliteEventLog(tmp_path / "events.db")
+    (record,) = log.read(CURATION, 0, 0, 10)
+    log.close()
+    assert (record.key, decode(record.value)) == ("fb-1", review)
+    assert held(tmp_path) == ["fb-1", "fb-2"]

@@ -38,6 +38,8 @@ def test_everything_at_once() -> None:
         ({"inference_id": "x", "score": 1.01}, "score"),
         ({"inference_id": "x", "score": "1"}, "score"),
         ({"inference_id": "x", "comment": "  "}, "comment"),
+        ({"inference_id": "x", "thumb": "up", "correction": " "}, "correction"),
+        ({"inference_id": "x", "thumb": "up", "author": ""}, "author"),
         ({"inference_id": "x", "tags": "a"}, "tags"),
         ({"inference_id": "x", "tags": ["a"] * 33}, "tags"),
         ({"inference_id": "x", "metrics": []}, "metrics"),
@@ -51,7 +53,9 @@ def test_what_is_wrong_is_named(body: dict[str, Any], param: str) -> None:
     assert caught.value.param == param
 
 
-@pytest.mark.parametrize("body", [{}, {"tags": []}, {"metrics": {}}, {"thumb": None}, {"author": "x"}])
+@pytest.mark.parametrize(
+    "body", [{}, {"tags": []}, {"metrics": {}}, {"thumb": None}, {"author": "x"}, {"correction": ""}]
+)
 def test_an_empty_one(body: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse_feedback({"inference_id": "x", **body})
@@ -65,6 +69,13 @@ def test_the_same_content_is_the_same_whatever_its_order() -> None:
     id_ = feedback_id("x", None, one.content)
     assert id_ == feedback_id("x", None, two.content) != feedback_id("x", None, other.content)
     assert id_ != feedback_id("x", "expert", one.content)
+
+
+@pytest.mark.parametrize("unsaid", [None, ""])
+def test_an_empty_text_is_as_if_it_were_left_out(unsaid: str | None) -> None:
+    plain = parse_feedback({"inference_id": "x", "thumb": "down"})
+    beside = parse_feedback({"inference_id": "x", "thumb": "down", "correction": unsaid, "comment": unsaid})
+    assert (beside.correction, beside.comment, beside.content) == (None, None, plain.content)
 
 
 JSON = st.recursive(

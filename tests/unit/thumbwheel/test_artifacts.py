@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.full_disk import no_room
-from thumbwheel.artifacts import MANIFEST, STAGING, STAGING_LIFE_S, ArtifactStore
+from thumbwheel.artifacts import MANIFEST, STAGING, STAGING_LIFE_S, TOMBSTONE, ArtifactStore
 from thumbwheel.errors import ArtifactCorrupt, ArtifactError, StoreUnavailable, UnknownArtifact
 
 
@@ -219,3 +220,45 @@ def test_a_full_disk_takes_no_artifact_and_leaves_no_half_of_one(store: Artifact
         store.publish(source, "dataset", {"rows": 3})
     assert list(store.root.iterdir()) == []
     store.verify(store.publish(source, "dataset", {"rows": 3}))
+
+
+def test_a_replaced_artifact_is_gone_and_its_sum_leads_to_what_took_its_place(
+    store: ArtifactStore, source: Path
+) -> None:
+    old = store.publish(source, "dataset", {"rows": 2})
+    (source / "weights.bin").write_bytes(b"less")
+    new = store.replace(old, source, "dataset", {"rows": 1}, 7)
+    assert not (store.root / old).exists() and store.standing(old) == new == store.standing(new)
+    assert store.path(old) == store.path(new) and store.manifest(old).meta == {"rows": 1}
+    store.verify(old)
+    assert (store.copy_verified(old, source.parent / "copy") / "weights.bin").read_bytes() == b"less"
+    mark = (store.root / f"{old}{TOMBSTONE}").read_text()
+    assert json.loads(mark) == {"replaced": old, "by": new, "at_ms": 7}
+    (source / "weights.bin").write_bytes(b"nothing")
+    newest = store.replace(new, source, "dataset", {"rows": 0}, 8)
+    assert store.standing(old) == newest
+    assert [one.sha for one in store.of_kinds("dataset")] == [newest] and store.of_kinds("report") == []
+
+
+def test_replacing_again_changes_nothing(store: ArtifactStore, source: Path) -> None:
+    old = store.publish(source, "dataset", {})
+    assert store.replace(old, source, "dataset", {}, 7) == old == store.standing(old)
+    new = store.replace(old, source, "dataset", {"rows": 1}, 7)
+    assert store.replace(old, source, "dataset", {"rows": 1}, 9) == new
+    assert json.loads((store.root / f"{old}{TOMBSTONE}").read_text())["at_ms"] == 7
+
+
+def test_what_is_published_again_under_a_tombstone_is_buried(store: ArtifactStore, source: Path) -> None:
+    old = store.publish(source, "dataset", {})
+    new = store.replace(old, source, "dataset", {"rows": 1}, 7)
+    assert store.publish(source, "dataset", {}) == old and (store.root / old).exists()
+    assert store.path(old) == store.path(new)
+    store.bury()
+    assert not (store.root / old).exists() and store.path(old) == store.path(new)
+
+
+def test_tombstones_in_a_circle_are_damage(store: ArtifactStore) -> None:
+    for one, other in (("a" * 64, "b" * 64), ("b" * 64, "a" * 64)):
+        (store.root / f"{one}{TOMBSTONE}").write_text(json.dumps({"replaced": one, "by": other, "at_ms": 1}))
+    with pytest.raises(ArtifactCorrupt, match="circle"):
+        store.path("a" * 64)

@@ -61,7 +61,7 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], home: Path
     assert "cannot be read" in said(capsys, "channel", "put", "support", str(tmp_path), "--home", str(home))
 
 
-@pytest.mark.parametrize("name", ["", "a\nb", "\udcff"])
+@pytest.mark.parametrize("name", ["", "a\nb"])
 def test_what_is_no_id(capsys: pytest.CaptureFixture[str], home: Path, name: str) -> None:
     for words in (("channel", "show"), ("run", "show"), ("rollout", "pause"), ("rollback",), ("why",), ("lineage",)):
         assert "a name or an id is right" in said(capsys, *words, name, "--home", str(home))

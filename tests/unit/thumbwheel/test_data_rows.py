@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 
 from thumbwheel.errors import LostRace
 from thumbwheel.eventlog import Record
-from thumbwheel.events import FeedbackEvent, InferenceEvent
+from thumbwheel.events import FeedbackEvent, InferenceEvent, ProposalEvent
 from thumbwheel.ids import DAY_MS, mint_inference_id
 from thumbwheel.records import DEFAULT_STAGES, Rollout, Run
 from thumbwheel.store import data_rows, dead_letter_rows, ingestion, release_rows, schema
@@ -62,6 +62,18 @@ def standing(store: Store, id_: str = "fb-1") -> tuple[str, str | None]:
         row = data_rows.feedback_row(tx, id_)
     assert row is not None
     return row.state, row.reason
+
+
+def test_which_feedback_is_known_and_what_became_of_a_request(store: Store) -> None:
+    old = mint_inference_id("chatcmpl", "support", "shop", 0, b"s" * 32, entropy=b"e" * 10)
+    imported = inference(old, status="imported", assigned="imported", role="imported", served_by="imported")
+    ingest(store, inference(), imported, feedback(), feedback("fb-2", on=old))
+    assert standing(store, "fb-2") == ("waiting", "no_run_yet"), "its day is the first of all"
+    with store.read() as tx:
+        assert data_rows.known_feedback(tx, ["fb-0", "fb-1", "fb-2"]) == {"fb-1", "fb-2"}
+        assert data_rows.known_feedback(tx, []) == set()
+        found = [data_rows.status_of(tx, id_) for id_ in ("inf-1", old, "inf-2")]
+    assert found == ["ok", "imported", None]
 
 
 def author(store: Store, id_: str) -> str | None:
@@ -387,6 +399,24 @@ def test_a_view_names_the_runs_that_hold_the_feedback(store: Store) -> None:
 def test_unknown_feedback_has_no_view(store: Store) -> None:
     with store.read() as tx:
         assert data_rows.feedback_view(tx, "fb-9") is None
+
+
+def test_a_thumb_that_a_model_answered_waits_for_a_reviewer(store: Store) -> None:
+    asked = [inference(f"inf-{n}") for n in range(4)]
+    said = [feedback(f"fb-{n}", f"inf-{n}", correction=None, thumb="down") for n in range(3)]
+    ingest(store, *asked, *said, feedback("fb-3", "inf-3"))
+    made = [ProposalEvent(f"p-{n}", f"fb-{n}", "support", 300, "明天。", "teacher", "m", "v") for n in (0, 3, 9)]
+    with store.write() as tx:
+        tx.execute(schema.feedback.update().where(schema.feedback.c.id == "fb-2").values(state="used", reason=None))
+        made.append(ProposalEvent("p-2", "fb-2", "support", 300, "明天。", "teacher", "m", "v"))
+        ingestion.ingest(tx, [], [], list(enumerate(made, start=1)))
+    ingest(store, said[0], start=50)
+    assert [standing(store, f"fb-{n}") for n in range(4)] == [
+        ("waiting", "proposed"),
+        ("waiting", "no_correction"),
+        ("used", None),
+        ("waiting", "no_run_yet"),
+    ]
 
 
 def test_train_due_counts_corrections_since_the_last_run(store: Store) -> None:

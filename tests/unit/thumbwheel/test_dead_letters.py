@@ -85,8 +85,26 @@ def test_the_list_moves_no_cursor(capsys: pytest.CaptureFixture[str], place: Pla
 
 
 def test_one_is_shown_with_its_bytes(capsys: pytest.CaptureFixture[str], place: Place) -> None:
-    found = told(capsys, place, "show", "feedback/0/2")
+    found = told(capsys, place, "show", "feedback/0/2", "--raw")
     assert (found["key"], found["value"], found["channel"]) == ("k2", "\\xff", "support")
+
+
+def test_what_people_said_is_hidden_unless_it_is_asked_for(capsys: pytest.CaptureFixture[str], place: Place) -> None:
+    value = b'{"type":"feedback.v1","id":"fb-9","at_ms":"my plum tart","thumb":"up","comment":"plum","author":"plum"}'
+    with place.store.write() as tx:
+        letter = DeadLetter(Record(FEEDBACK, 0, 9, "k9", value), "not readable: at_ms", 7, "support", "fb-9")
+        dead_letter_rows.bury(tx, letter)
+    hidden = "hidden; --raw shows it"
+    assert told(capsys, place, "show", "feedback/0/9")["value"] == {
+        "type": "feedback.v1",
+        "id": "fb-9",
+        "at_ms": hidden,
+        "thumb": "up",
+        "comment": hidden,
+        "author": hidden,
+    }
+    assert told(capsys, place, "show", "feedback/0/9", "--raw")["value"] == value.decode()
+    assert told(capsys, place, "show", "feedback/0/2")["value"] == "1 bytes; --raw shows them"
 
 
 def test_one_is_redriven_as_it_was_and_audited(capsys: pytest.CaptureFixture[str], place: Place) -> None:

@@ -126,3 +126,12 @@ def test_the_day_is_in_the_id(kind):
 )
 def test_a_text_that_we_did_not_mint_is_of_no_day(text):
     assert ids.day_of(text) == 0
+
+
+def test_the_same_entropy_makes_the_same_inference_id() -> None:
+    first, again, other = (
+        ids.mint_inference_id("chatcmpl", "support", "default", 0, SECRET, entropy=entropy)
+        for entropy in (b"0123456789", b"0123456789", b"012345678x")
+    )
+    assert first == again != other and ids.day_of(first) == 0
+    assert ids.read_inference_id(first, SECRET).at_ms == 0

@@ -8,7 +8,7 @@ import pytest
 
 from tests.whole_way import ADAPTER, DATASET, REPORT, base_of, rollout_of, write_whole_way
 from thumbwheel.errors import NotFound
-from thumbwheel.lineage import lineage
+from thumbwheel.lineage import in_words, lineage
 from thumbwheel.store.connection import Store
 
 
@@ -86,3 +86,13 @@ def test_no_users_text_is_in_it(store: Store) -> None:
 def test_an_unknown_id(store: Store) -> None:
     with store.read() as tx, pytest.raises(NotFound, match="nothing-9"):
         lineage(tx, "nothing-9")
+
+
+def test_what_has_learnt_is_told_a_line_each_and_nothing_of_what_has_not() -> None:
+    found = {"datasets": ["d1"], "runs": ["run-1", "run-2"], "releases": [], "rollouts": [], "stable_in": ["support"]}
+    assert in_words(found, "them") == [
+        "learnt from them, datasets: d1",
+        "learnt from them, runs: run-1, run-2",
+        "one of these releases is stable in: support",
+    ]
+    assert in_words({name: [] for name in found}, "it") == []

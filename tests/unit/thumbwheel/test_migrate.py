@@ -18,7 +18,7 @@ from thumbwheel.errors import StoreUnavailable
 from thumbwheel.home import Home
 from thumbwheel.ids import day_of, mint_inference_id
 from thumbwheel.settings import Settings
-from thumbwheel.store import data_rows, ingestion, migrate, schema
+from thumbwheel.store import data_rows, fleet_rows, ingestion, migrate, schema
 from thumbwheel.store.connection import connect, get_meta, open_store, put_meta
 
 DAY_MS = 86_400_000
@@ -129,6 +129,22 @@ def test_what_is_in_an_old_store_stays(place: tuple[Settings, Home]) -> None:
         assert tx.execute(select(c.answer).where(c.id == ids[0])).scalar_one() == f"of {ids[0]}"
         assert data_rows.ledger(tx, "support")["waiting"] == {"no_run_yet": 1}
     store.close()
+
+
+def test_administrators_go_on_to_see_what_is_to_be_seen(place: tuple[Settings, Home]) -> None:
+    old(place, 3)
+    store = connect(*place)
+    with store.write() as tx:
+        for kind, rights in (("admin", "[]"), ("app", '["expert"]')):
+            row = {"id": kind, "hash": kind, "kind": kind, "tenant": "t", "rights": rights}
+            tx.execute(text("insert into keys values (:id, :hash, :kind, :tenant, :rights, 1)"), row)
+    store.close()
+    migrate.migrate(*place)
+    store = open_store(*place)
+    with store.read() as tx:
+        found = {key.id: key.rights for key in fleet_rows.all_keys(tx)}
+    store.close()
+    assert found == {"admin": {"raw", "arbiter"}, "app": {"expert"}}
 
 
 def test_migrating_again_changes_nothing_and_a_later_store_is_refused(place: tuple[Settings, Home]) -> None:

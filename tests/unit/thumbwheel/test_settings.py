@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from thumbwheel.errors import SettingsError
-from thumbwheel.settings import kafka_servers, read_settings
+from thumbwheel.settings import Settings, kafka_servers, kept_s, models_of_names, read_settings
 
 
 def test_defaults_need_nothing(tmp_path: Path) -> None:
@@ -106,7 +106,23 @@ def test_the_same_port_twice_is_a_problem(tmp_path: Path) -> None:
         ("upstream: http://host:70000", "upstream"),
         ("upstream: http:///v1", "upstream"),
         ("upstream_key: schlüssel", "upstream_key"),
+        ("teacher: unix:/tmp/teacher", "teacher"),
+        ("teacher: api.example", "teacher"),
+        ("teacher_key: schlüssel", "teacher_key"),
+        ("teacher_timeout_s: 0", "teacher_timeout_s"),
         ('upstream_key: "a\\nb"', "upstream_key"),
+        ("kafka_security: TLS", "kafka_security"),
+        ("kafka_mechanism: GSSAPI", "kafka_mechanism"),
+        ("{kafka_security: SASL_SSL, kafka_username: me}", "kafka_password"),
+        ("{kafka_security: SASL_SSL, kafka_password: geheim}", "kafka_username"),
+        ("kafka_username: me", "kafka_username"),
+        ("{kafka_security: SSL, kafka_password: geheim}", "kafka_password"),
+        ("kafka_ca_file: ca.pem", "kafka_ca_file"),
+        (
+            "{kafka_security: SASL_PLAINTEXT, kafka_username: me, kafka_password: x, kafka_cert_file: a}",
+            "kafka_cert_file",
+        ),
+        ("{kafka_security: SSL, kafka_key_file: key.pem}", "kafka_cert_file"),
     ],
 )
 def test_a_value_that_means_nothing_is_a_problem(tmp_path: Path, line: str, key: str) -> None:
@@ -119,9 +135,21 @@ def test_a_value_that_means_nothing_is_a_problem(tmp_path: Path, line: str, key:
 def test_an_upstream_is_a_url_or_a_socket_and_its_key_is_in_no_message(tmp_path: Path) -> None:
     for upstream in ("http://127.0.0.1:8000", "https://[::1]:8000/v1", "unix:/run/server.sock"):
         assert read_settings({"upstream": upstream, "upstream_key": "sk-1"}, {}, tmp_path).upstream == upstream
-    with pytest.raises(SettingsError) as caught:
-        read_settings({"upstream_key": "geheim\u00df"}, {}, tmp_path)
-    assert "geheim" not in str(caught.value)
+    for key in ("upstream_key", "teacher_key"):
+        with pytest.raises(SettingsError) as caught:
+            read_settings({key: "geheim\u00df"}, {}, tmp_path)
+        assert "geheim" not in str(caught.value)
+
+
+def test_a_secret_is_in_no_message_and_in_no_repr(tmp_path: Path) -> None:
+    login = {"kafka_security": "SASL_SSL", "kafka_username": "me"}
+    found = read_settings({**login, "kafka_password": "geheim"}, {}, tmp_path)
+    assert found.kafka_password == "geheim" and "geheim" not in repr(found)
+    assert read_settings(login, {"THUMBWHEEL_KAFKA_PASSWORD": "geheim"}, tmp_path) == found
+    for key in ("upstream_key", "teacher_key", "kafka_password"):
+        with pytest.raises(SettingsError) as caught:
+            read_settings({key: ["geheim"]}, {}, tmp_path)
+        assert "geheim" not in str(caught.value)
 
 
 def test_a_key_with_nothing_after_it_keeps_its_default(tmp_path: Path) -> None:
@@ -192,3 +220,23 @@ def test_a_store_that_is_none_is_told_without_its_password(tmp_path, url):
         read_settings({}, {"THUMBWHEEL_STORE_URL": url}, tmp_path)
     (problem,) = caught.value.problems
     assert problem[0] == "store_url" and "very-secret" not in str(caught.value)
+
+
+def test_how_long_a_topic_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("keep_records: [feedback=90, curation=forever]\n")
+    settings = read_settings({"home": str(tmp_path)}, {}, tmp_path)
+    assert kept_s(settings) == {"feedback": 90.0, "curation": None} and kept_s(Settings(home=tmp_path)) == {}
+
+
+@pytest.mark.parametrize("text", ["feedback", "feedback=0", "feedback=-1", "feedback=1.5", "chat=90", "feedback=ever"])
+def test_how_long_nothing_is_kept_is_said(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"home": str(tmp_path)}, {"THUMBWHEEL_KEEP_RECORDS": text}, tmp_path)
+    assert [key for key, _, _ in caught.value.problems] == ["keep_records"]
+
+
+def test_the_models_that_find_names_are_by_language(tmp_path: Path) -> None:
+    settings = read_settings(
+        {"home": str(tmp_path)}, {"THUMBWHEEL_NAME_MODELS": "en=en_core_web_sm,zh=zh_core_web_sm"}, tmp_path
+    )
+    assert models_of_names(settings) == {"en": "en_core_web_sm", "zh": "zh_core_web_sm"}

@@ -73,6 +73,17 @@ def test_a_longer_window_needs_a_longer_retention() -> None:
     assert list(faults(FEEDBACK, topic(FEEDBACK, retention_ms="-1"), 3, 1e9)) == []
 
 
+def test_the_setting_says_for_how_long_a_topic_is_kept() -> None:
+    kept = {FEEDBACK: 90 * DAY_S, CURATION: None, RELEASE: 10.0, DEAD_LETTER: 5.0}
+    assert settings_of(FEEDBACK, WINDOW_S, kept)["retention.ms"] == str(90 * DAY_S * 1000)
+    assert settings_of(f"{DEAD_LETTER}.support", WINDOW_S, kept)["retention.ms"] == "5000"
+    assert settings_of(RELEASE, WINDOW_S, kept)["retention.ms"] == "10000"
+    assert settings_of(INFERENCE, WINDOW_S, kept) == settings_of(INFERENCE, WINDOW_S)
+    ((found, advice),) = faults(FEEDBACK, topic(FEEDBACK), 3, WINDOW_S, kept)
+    assert "37 days" in found and str(90 * DAY_S * 1000) in advice
+    assert list(faults(RELEASE, topic(RELEASE), 3, WINDOW_S, kept)) == []
+
+
 def test_the_doctor_tells_of_every_topic() -> None:
     there = {name: topic(name) for name in ALL if name != RELEASE}
     there[FEEDBACK] = topic(FEEDBACK, message_timestamp_type="CreateTime")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
+from tests.unit.thumbwheel.test_reviewing import said
 from tests.whole_way import DATASET, base_of, rollout_of, write_whole_way
 from thumbwheel import ledger
 from thumbwheel.errors import NotFound
+from thumbwheel.store import ingestion, release_rows
 from thumbwheel.store.connection import Store
-from thumbwheel.why import EXPLAINED, explain
+from thumbwheel.why import ENDED_BY, EXPLAINED, explain
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +39,24 @@ def test_why_a_feedback_is_used(store: Store) -> None:
     ("feedback", "words"),
     [
         ("fb-2", ["refused (superseded)", "latest word on this answer is fb-3"]),
-        ("fb-3", ["a score of 0.5", "waiting (no_correction)", "is not guessed"]),
-        ("fb-4", ["something without", "waiting (inference_not_seen)"]),
+        ("fb-3", ["a score of 0.5", "waiting (no_correction)", "is not guessed", "no deadline", "`uncorrected`"]),
+        ("fb-4", ["something without", "waiting (inference_not_seen)", "until 1970-01-31 00:00:0"]),
     ],
 )
 def test_why_a_feedback_is_not(store: Store, feedback: str, words: list[str]) -> None:
     with store.read() as tx:
         told = " ".join(explain(tx, feedback))
     assert all(word in told for word in words)
+
+
+def test_every_wait_has_a_deadline_or_somebody_who_ends_it(store: Store) -> None:
+    waits = ledger.CURATION_WAITS | {ledger.NO_CORRECTION, ledger.NO_RUN_YET, ledger.DEAD_LETTER}
+    assert set(ENDED_BY) == waits
+    with store.read() as tx:
+        (told,) = [line for line in explain(tx, "fb-4", 60.0) if "at the latest" in line]
+    assert "1970-01-01 00:01:0" in told and "inference_unknown" in told
+    assert ledger.waits_until_ms(ledger.INFERENCE_NOT_SEEN, 5, 7) == 12
+    assert {ledger.waits_until_ms(reason, 5, 7) for reason in waits} == {None}
 
 
 def test_why_a_run(store: Store) -> None:
@@ -77,3 +90,29 @@ def test_every_reason_that_follows_from_arrival_has_its_words() -> None:
 def test_an_unknown_id(store: Store) -> None:
     with store.read() as tx, pytest.raises(NotFound, match="nothing-9"):
         explain(tx, "nothing-9")
+
+
+def test_what_reviewers_made_of_a_feedback(stores: Callable[..., Store]) -> None:
+    store = stores()
+    write_whole_way(store)
+    words = [
+        said("ann", "refuse", reason="untrue", at_ms=1, id="rv-1"),
+        said("ann", proposal="pr-1", id="rv-2", at_ms=2),
+        said("ann", proposal="pr-2", id="rv-3", at_ms=3),
+        said("bob", "refuse", reason="no", proposal="pr-2", id="rv-4", at_ms=4),
+    ]
+    with store.write() as tx:
+        ingestion.ingest(tx, [], [], list(enumerate(words, 1)))
+        told = explain(tx, "fb-1")[-3:]
+    assert told == [
+        "It was refused by reviewers (rv-1 by ann), because: untrue. Runs from then on go by that.",
+        "What a model proposed for it, pr-1, was approved by reviewers (rv-2 by ann). Runs from then on go by that.",
+        "What a model proposed for it, pr-2, has been reviewed by 2 who said different things: it is for an arbiter.",
+    ]
+    with store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        release_rows.save_channel(tx, replace(channel, policies=replace(channel.policies, reviews=2)))
+        told = explain(tx, "fb-1")
+    assert "It has been reviewed by 1 of the 2 reviewers that it takes." in told
+    assert not any("rv-1" in sentence or "untrue" in sentence for sentence in told)
+    store.close()
