@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.clock import system_clock
 from thumbwheel.erasing.job import Forgotten, forget
+from thumbwheel.errors import ArtifactError
 from thumbwheel.eventlog import EventLog, Positions
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.eventlog.trimming import trim
@@ -27,10 +28,17 @@ log_lines = logging.getLogger("thumbwheel.controller")
 
 
 def keep_house(settings: Settings, home: Home, store: Store, log: EventLog, artifacts: ArtifactStore) -> Sequence[int]:
-    """Finish erasures, archive the days that are over, trim the event log; those days. Raises ThumbwheelError."""
-    done = forget(store, log, artifacts, home, read_secret(home), system_clock)
-    if done != Forgotten():
-        log_lines.info("of erased persons there was left: %s", done)
+    """Finish erasures, archive the days that are over, trim the event log; those days. Raises ThumbwheelError.
+
+    A damaged artifact keeps an erasure from being finished, and nothing else from being done; it is raised then.
+    """
+    damaged: ArtifactError | None = None
+    try:
+        done = forget(store, log, artifacts, home, read_secret(home), system_clock)
+        if done != Forgotten():
+            log_lines.info("of erased persons there was left: %s", done)
+    except ArtifactError as error:
+        damaged = error
     archived = retain(store, log, artifacts, home, settings.feedback_window_s, system_clock, time.sleep)
     if isinstance(log, SqliteEventLog):
         with store.read() as tx:
@@ -38,6 +46,8 @@ def keep_house(settings: Settings, home: Home, store: Store, log: EventLog, arti
         removed = trim(log, held, settings.feedback_window_s, kept_s(settings), system_clock())
         if removed:
             log_lines.info("the event log was trimmed: %s", removed)
+    if damaged is not None:
+        raise damaged
     return archived
 
 

@@ -23,7 +23,6 @@ from thumbwheel.artifacts import SHA, ArtifactStore, Manifest
 from thumbwheel.clock import Clock
 from thumbwheel.dataset_files import CARD, ROWS, line
 from thumbwheel.erasure import TOMBSTONE, Erased, tombstone
-from thumbwheel.errors import ArtifactCorrupt
 from thumbwheel.records import RUN_BUSY
 from thumbwheel.rollouts import finish_run
 from thumbwheel.store import dataset_rows, erasure_rows, fleet_rows, release_rows, schema
@@ -52,14 +51,9 @@ class Losing:
 
 
 def losing(artifacts: ArtifactStore, manifest: Manifest, erased: Erased, own: Theirs) -> Losing | None:
-    """What the dataset loses; None where nothing of it is theirs. Raises ArtifactCorrupt."""
+    """What the dataset, which is whole, loses; None where nothing of it is theirs."""
     folder = artifacts.path(manifest.sha)
-    held = _rows(folder / ROWS)
-    if held is None:
-        raise ArtifactCorrupt(
-            f"dataset {manifest.sha[:12]}: {ROWS} is damaged, so nobody can tell whose rows it holds; "
-            "bring its folder back from a backup, or remove it from the artifacts, and erase again"
-        )
+    held = [json.loads(one) for one in (folder / ROWS).read_bytes().splitlines()]
     kept, gone, persons = [], set(), set[str]()
     for row in held:
         whose = _whose(row, erased, own)
@@ -212,7 +206,7 @@ def _without_text(test: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows(file: Path) -> list[dict[str, Any]] | None:
-    """The lines of a `rows.jsonl`; None where it is damaged, or was not written to the end."""
+    """The lines of a draft's `rows.jsonl`; None where it was not written to the end."""
     try:
         return [json.loads(line) for line in file.read_bytes().splitlines()]
     except ValueError:

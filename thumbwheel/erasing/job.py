@@ -27,6 +27,7 @@ from thumbwheel.clock import Clock
 from thumbwheel.erasing import archives, frozen
 from thumbwheel.erasing.lines import forget_in_log, forget_in_spool
 from thumbwheel.erasure import Erased, erased_by
+from thumbwheel.errors import ArtifactCorrupt, ArtifactError
 from thumbwheel.eventlog import EventLog, references
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import ErasureEvent
@@ -118,17 +119,23 @@ def _forget(
             notes = Notes(notes.events, compact=True)
             write_notes(home, notes)
     looked = {one.sha for one in artifacts.of_kinds(*KINDS)}  # what is published from now on was not looked at
-    done = _artifacts(store, artifacts, home, erased, own, notes, clock)
     spooled = forget_in_spool(home.spool, erased, own)
     records, offsets = 0, dict(notes.offsets)
     if isinstance(log, SqliteEventLog):
         records, offsets = forget_in_log(log, erased, own, notes.offsets)
-    if notes.compact or records:
+    damaged: ArtifactError | None = None
+    try:
+        done = _artifacts(store, artifacts, home, erased, own, notes, clock)
+    except ArtifactError as error:  # what cannot be read must not keep the rest readable
+        damaged, done, looked = error, Forgotten(), set(notes.artifacts)
+    if notes.compact or records or done != Forgotten():
         write_notes(home, replace(notes, compact=True))
         store.compact()
         if isinstance(log, SqliteEventLog):
             log.compact()
     write_notes(home, replace(notes, offsets=offsets, artifacts=tuple(sorted(looked)), compact=False))
+    if damaged is not None:
+        raise damaged
     return replace(done, rows=rows, records=records, spooled=spooled)
 
 
@@ -139,6 +146,7 @@ def _artifacts(
     frozen.catch_up(store, artifacts, clock)
     looked = set(notes.artifacts)
     new = [one for one in artifacts.of_kinds(*KINDS) if one.sha not in looked]
+    _must_be_whole(artifacts, new)
     scratch = home.runs / SCRATCH
     losing = [
         one for one in (frozen.losing(artifacts, it, erased, own) for it in _of(new, frozen.DATASET)) if one is not None
@@ -163,6 +171,17 @@ def _artifacts(
         archives.forget_in_event(artifacts, one, scratch, erased, own, clock) for one in _of(new, references.KIND)
     )
     return Forgotten(datasets=len(losing), reports=reports, archives=days + parts + events, folders=folders)
+
+
+def _must_be_whole(artifacts: ArtifactStore, manifests: list[Manifest]) -> None:
+    for one in manifests:
+        try:
+            artifacts.verify(one.sha)
+        except ArtifactCorrupt as error:
+            raise ArtifactCorrupt(
+                f"{error}, so nobody can tell whose words it holds; bring the {one.kind}'s folder back from a backup, "
+                "or remove it from the artifacts, and erase again"
+            ) from error
 
 
 def _of(manifests: list[Manifest], kind: str) -> list[Manifest]:

@@ -51,7 +51,7 @@ CANNOT = (
 def run(argv: list[str]) -> int:
     """The verb `erase`."""
     options = parser("erase")
-    options.add_argument("--end-user", required=True, help="as `safety_identifier`, `user` or `author` say it")
+    options.add_argument("--end-user", required=True, type=_somebody, help="as `safety_identifier`, `user` or `author` say it")
     options.add_argument("--tenant", required=True, help="whose end user it is")
     options.add_argument("--yes", action="store_true", help="do not ask first: it cannot be taken back")
     add_json(options)
@@ -112,6 +112,12 @@ def held_by_broker(settings: Settings) -> dict[str, str] | None:
 def _how_long(configuration: Mapping[str, str]) -> str:
     kept_ms = int(configuration["retention.ms"])
     return "for ever" if kept_ms == topics.FOR_EVER else f"for {kept_ms / DAY_MS:g} days after it was written"
+
+
+def _somebody(name: str) -> str:
+    if not name:  # any other text may be somebody's id
+        raise argparse.ArgumentTypeError("an end user's id is right")
+    return name
 
 
 def _agreed(arguments: argparse.Namespace) -> bool:

@@ -480,8 +480,10 @@ def test_a_damaged_dataset_is_named_with_what_to_do(place: Place) -> None:
     whole = file.read_bytes()
     file.chmod(0o600)
     file.write_bytes(whole[:-20])
-    with pytest.raises(ArtifactCorrupt, match="from a backup, or remove it"):
+    with pytest.raises(ArtifactCorrupt, match="dataset's folder back from a backup, or remove it"):
         place.erase()
+    held = {one.partition(".")[0].partition("/")[0] for one in place.files_with(HERS)}
+    assert held == {"artifacts", "runs"}, "store, log and spool need no artifact"
     file.write_bytes(whole)
     place.go_on()
     assert place.files_with(HERS, HER) == []

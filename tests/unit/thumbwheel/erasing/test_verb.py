@@ -61,3 +61,10 @@ def test_a_broker_that_does_not_answer_is_said(tmp_path: Path) -> None:
     found = held_by_broker(Settings(home=tmp_path, kafka="127.0.0.1:1"))
     assert found is not None and set(found) == {"inference", "feedback", "curation", "dead-letter"}
     assert all(told.startswith("not known: ") for told in found.values())
+
+
+def test_nobody_is_not_erased(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would stand for ever, for everyone who says nothing of who they are."""
+    with pytest.raises(SystemExit):
+        main(["erase", "--end-user", "", "--tenant", "shop", "--yes", "--home", str(place.home.root)])
+    assert "an end user's id is right" in capsys.readouterr().err
