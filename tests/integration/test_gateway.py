@@ -328,7 +328,8 @@ def test_feedback_foreign_forged_and_late(service: Service) -> None:
         ({"thumb": "sideways"}, "thumb"),
         ({"score": 2}, "score"),
         ({"score": True}, "score"),
-        ({"correction": ""}, "correction"),
+        ({"correction": ""}, None),  # as if left out
+        ({"correction": " "}, "correction"),
         ({"correction": "x" * 70_000}, "correction"),
         ({"tags": ["", "a"]}, "tags"),
         ({"metrics": {"a": "b"}}, "metrics.a"),
