@@ -51,7 +51,9 @@ CANNOT = (
 def run(argv: list[str]) -> int:
     """The verb `erase`."""
     options = parser("erase")
-    options.add_argument("--end-user", required=True, type=_somebody, help="as `safety_identifier`, `user` or `author` say it")
+    options.add_argument(
+        "--end-user", required=True, type=_somebody, help="as `safety_identifier`, `user` or `author` say it"
+    )
     options.add_argument("--tenant", required=True, help="whose end user it is")
     options.add_argument("--yes", action="store_true", help="do not ask first: it cannot be taken back")
     add_json(options)
