@@ -1,5 +1,5 @@
 # make demo   set up, start the service, play the help desk against it, report   (CYCLES=2 for two)
-# make test   lint, types, import contracts and all tests, the demo's whole loop on real vLLM among them (45 minutes)
+# make test   lint, types, import contracts and all tests, the demo's whole loop on real vLLM among them (50 minutes)
 # make e2e    that part alone: the demo played through and its report asserted, each process killed once (30 minutes)
 # make chaos  kill -9 of each part at named points and at random ones, over Kafka and PostgreSQL: nothing lost, nothing twice
 #             (10 minutes; ARGS="--seed 7 --rounds 1"; a short form of it is in `make integration`)
