@@ -14,6 +14,7 @@ from dataclasses import asdict
 from sqlalchemy import Connection
 
 from feedback.join import Joined
+from feedback.meaning import NOT_CONFIGURED, WHAT
 from feedback.names import By, event_id, names_in, wanted
 from feedback.snapshot import Snapshot
 from feedback.vary import recorded
@@ -35,10 +36,13 @@ def take_snapshot(
     window_ms: int,
     wants_new: bool = True,
     names_by: By | None = None,
+    embeddings_by: By | None = None,
+    embeddings_off: str | None = NOT_CONFIGURED,
 ) -> Snapshot:
     """All that curation may depend on. `incumbent` is the dataset that the stable release learnt from.
 
-    Of names, those that `names_by` found are taken. Raises JobError where the incumbent's dataset cannot be read.
+    Of names, those that `names_by` found are taken, and of embeddings those that `embeddings_by` computed; where that
+    is nobody, `embeddings_off` says why. Raises JobError where the incumbent's dataset cannot be read.
     """
     rows = joined(tx, channel.name)
     return Snapshot(
@@ -65,7 +69,18 @@ def take_snapshot(
         reworded=reworded(tx, channel),
         names={} if names_by is None else found_names(tx, channel.name, rows, names_by),
         names_by=names_by,
+        embeddings={} if embeddings_by is None else embeddings(tx, channel.name, embeddings_by),
+        embeddings_by=embeddings_by,
+        embeddings_off=None if embeddings_by else embeddings_off,
     )
+
+
+def embeddings(tx: Connection, channel: str, by: By) -> dict[str, object]:
+    """The vectors that `by` computed of the channel's rows, as they are recorded, by the id of their event."""
+    found = curation_rows.of_channel(tx, channel, ComputedEvent)
+    return {
+        one.id: one.value for one in found if one.what == WHAT and (one.model, one.version) == (by.model, by.version)
+    }
 
 
 def reworded(tx: Connection, channel: Channel) -> list[ComputedEvent]:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from feedback.augment import Varied, counts
 from feedback.coverage import coverage_of
 from feedback.join import Turn
+from feedback.meaning import Compared
 from feedback.mix import Mixed, told
 from feedback.reviewed import review_counts
 from feedback.snapshot import KTO, SFT, Example, Snapshot, Verdict
@@ -71,11 +72,12 @@ def card_of(
     mixed: Mixed,
     varied: Sequence[Varied],
     tags: Mapping[str, Sequence[str]],
+    compared: Compared,
 ) -> bytes:
     """What `card.json` holds: of what the dataset was made, and what became of every feedback.
 
     Its figures are of the corrections that are trained on and judged by; thumbs without one are under `kto`, rows that
-    were augmented under `augmented`. `tags` are by example.
+    were augmented under `augmented`. `tags` are by example; `compared` is what came of comparing rows by their vectors.
     """
     every = examples
     examples = [example for example in every if example.kind == SFT]
@@ -110,6 +112,8 @@ def card_of(
             "waiting": reasons[WAITING],
             "redacted": dict(sorted(sum((Counter(one.proposal.redacted) for one in every), Counter[str]()).items())),
             "names_by": None if snapshot.names_by is None else asdict(snapshot.names_by),
+            "embeddings_by": None if snapshot.embeddings_by is None else asdict(snapshot.embeddings_by),
+            "semantic": compared.told,
             "mix": told(mixed, snapshot.mix),
             "coverage": coverage_of(examples, tags),
             "augmented": {"rows": len(varied), "kinds": counts(varied)},

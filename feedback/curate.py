@@ -27,6 +27,7 @@ feedback gets exactly one verdict. It is refused, in this order, as
                                      expert did
     duplicate, near_duplicate        another row says the same (dedupe.py, gist.py, near.py): it is merged into that
                                      one, and where that one is not used after all, it gets that one's verdict
+    semantic_duplicate               another row says the same in other words (meaning.py): merged likewise
     corrected                        of a thumb: a correction in the same conversation says otherwise (thumbs.py)
     author_cap                       its author has more than max(author_rows, author_share of the rows); the first stay
     split_conflict                   an earlier turn of its conversation is a question of another split
@@ -50,8 +51,8 @@ Personal data and secrets in what is kept are placeholders, and that is what dup
 split is fixed when a dataset first holds its group (splits.py). Where the rows are too few to train and to judge by,
 the curation says in `shortfall` how many more corrections it takes.
 
-It knows nothing of tokens (the trainer cuts by its model's length) and of meaning. What a model found (names) was found
-before, and is part of the snapshot.
+It knows nothing of tokens (the trainer cuts by its model's length). What models found (names, how near two texts are in
+meaning) was found before, and is part of the snapshot.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from feedback import dedupe, flood, splits, thumbs, trust
+from feedback import dedupe, flood, meaning, splits, thumbs, trust
 from feedback.augment import Varied, augmented
 from feedback.card import card_of, row_of, varied_row_of
 from feedback.dedupe import Proposal
@@ -112,28 +113,7 @@ class Curation:
 
 def curate(snapshot: Snapshot) -> Curation:
     """The dataset that the snapshot makes, byte for byte the same whenever it is asked."""
-    verdicts: dict[str, Verdict] = {}
-    proposals: list[Proposal] = []
-    thumbed: list[Proposal] = []
-    gone = superseded(snapshot.rows)
-    barred = excluded(snapshot.rows, snapshot.exclusions) - gone
-    wants, words = wants_of(snapshot), words_of(snapshot)
-    for row in snapshot.rows:
-        if row.feedback in barred:
-            verdicts[row.feedback] = REFUSED, EXCLUDED
-            continue
-        names = snapshot.names.get(row.feedback, ())
-        found = propose(row, row.feedback in gone, wants, names, words.get(row.feedback, NOTHING_SAID))
-        if found == (WAITING, NO_CORRECTION) and snapshot.uncorrected == KTO:
-            found = thumbs.judged(row, wants, names, words.get(row.feedback, NOTHING_SAID))
-        if isinstance(found, Proposal) and snapshot.names_by is not None and row.feedback not in snapshot.names:
-            verdicts[row.feedback] = WAITING, NO_RUN_YET  # it came while names were looked for in the others
-        elif isinstance(found, Proposal) and is_stale(row, snapshot.mix, snapshot.as_of_ms):
-            verdicts[row.feedback] = REFUSED, LEFT_OUT
-        elif isinstance(found, Proposal):
-            (proposals if found.label is None else thumbed).append(found)
-        else:
-            verdicts[row.feedback] = found
+    proposals, thumbed, verdicts = _proposed(snapshot)
     stale = sum(verdict == (REFUSED, LEFT_OUT) for verdict in verdicts.values())
     kept, refused = dedupe.resolve(proposals)
     stood_for = _stood_for(kept)
@@ -141,7 +121,11 @@ def curate(snapshot: Snapshot) -> Curation:
     most = snapshot.limits.author_rows
     reviewed = {proposal.source.feedback for proposal in kept if proposal.decided is not None}
     by_many = set() if snapshot.trust == trust.SINGLE_USER else flood.of_many(kept, proposals, most) - reviewed
-    kept, over = _cap([proposal for proposal in kept if proposal.source.feedback not in by_many], snapshot.limits)
+    kept = [proposal for proposal in kept if proposal.source.feedback not in by_many]
+    kept, alike, compared = _merged(kept, snapshot)
+    refused |= alike
+    stood_for |= _stood_for(kept)
+    kept, over = _cap(kept, snapshot.limits)
     flooding = by_many | (flood.of_one(kept, most) - reviewed)
     kept = [proposal for proposal in kept if proposal.source.feedback not in flooding]
     refused |= unconfirmed | over | dict.fromkeys(flooding, QUARANTINED)
@@ -173,9 +157,48 @@ def curate(snapshot: Snapshot) -> Curation:
         new_splits={group: split for group, split in sorted(assigned.items()) if group in held},
         shortfall=shortfall(snapshot, mix),
         rows=b"".join([*map(row_of, every), *map(varied_row_of, varied)]),
-        card=card_of(snapshot, every, verdicts, mix, varied, tags),
+        card=card_of(snapshot, every, verdicts, mix, varied, tags, compared),
         varied=varied,
     )
+
+
+def standing(snapshot: Snapshot) -> list[Proposal]:
+    """The corrections that are neither refused for themselves nor the same or nearly the same as another one."""
+    return dedupe.resolve(_proposed(snapshot)[0])[0]
+
+
+def _proposed(snapshot: Snapshot) -> tuple[list[Proposal], list[Proposal], dict[str, Verdict]]:
+    """The corrections and the thumbs that could be rows, and the verdicts on all others."""
+    verdicts: dict[str, Verdict] = {}
+    proposals: list[Proposal] = []
+    thumbed: list[Proposal] = []
+    gone = superseded(snapshot.rows)
+    barred = excluded(snapshot.rows, snapshot.exclusions) - gone
+    wants, words = wants_of(snapshot), words_of(snapshot)
+    for row in snapshot.rows:
+        if row.feedback in barred:
+            verdicts[row.feedback] = REFUSED, EXCLUDED
+            continue
+        names = snapshot.names.get(row.feedback, ())
+        found = propose(row, row.feedback in gone, wants, names, words.get(row.feedback, NOTHING_SAID))
+        if found == (WAITING, NO_CORRECTION) and snapshot.uncorrected == KTO:
+            found = thumbs.judged(row, wants, names, words.get(row.feedback, NOTHING_SAID))
+        if isinstance(found, Proposal) and snapshot.names_by is not None and row.feedback not in snapshot.names:
+            verdicts[row.feedback] = WAITING, NO_RUN_YET  # it came while names were looked for in the others
+        elif isinstance(found, Proposal) and is_stale(row, snapshot.mix, snapshot.as_of_ms):
+            verdicts[row.feedback] = REFUSED, LEFT_OUT
+        elif isinstance(found, Proposal):
+            (proposals if found.label is None else thumbed).append(found)
+        else:
+            verdicts[row.feedback] = found
+    return proposals, thumbed, verdicts
+
+
+def _merged(kept: Sequence[Proposal], snapshot: Snapshot) -> tuple[list[Proposal], dict[str, str], meaning.Compared]:
+    """One of all that say the same in other words, as far as vectors were computed."""
+    near = meaning.Near(snapshot.limits.near_question, snapshot.limits.near_target)
+    judges = {group for group, split in snapshot.splits.items() if split == splits.TEST}
+    return meaning.merged(kept, snapshot.embeddings, snapshot.embeddings_by, snapshot.embeddings_off, near, judges)
 
 
 def _placed(

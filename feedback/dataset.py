@@ -29,6 +29,7 @@ from feedback.difference import difference
 from feedback.exports import lay_out, write
 from feedback.frozen import read_frozen
 from feedback.imports import Destination, bring_in, only_tenant, read_files
+from feedback.meaning import NOT_CONFIGURED
 from feedback.splits import TEST, TRAIN, VALIDATION
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import a_text, add_json, parser, settings_from
@@ -149,6 +150,10 @@ def _in_words(told: Mapping[str, Any]) -> list[str]:
     ]
     if card.get("merged"):
         words.append(f"{card['merged']} more said the same, and are merged into them.")
+    if (semantic := card.get("semantic", {})).get("off") not in (None, NOT_CONFIGURED):
+        words.append(f"Rows that say the same in other words were not looked for ({semantic['off']}).")
+    if semantic.get("without") and semantic["off"] is None:
+        words.append(f"{semantic['without']} rows have no embeddings and were compared with none.")
     if card.get("roles"):
         words.append(
             f"By {card['authors']} authors: {_counted(card['roles'])}. The channel's trust was {card['trust']}."

@@ -127,11 +127,16 @@ def merged(proposals: Sequence[Proposal]) -> tuple[list[Proposal], dict[str, str
     for place, earlier in first_near(said(proposals[at].turns, proposals[at].target) for at in left).items():
         first[left[place]] = left[earlier]
         refused[proposals[left[place]].source.feedback] = NEAR_DUPLICATE
+    return standing_for(proposals, first), refused
+
+
+def standing_for(proposals: Sequence[Proposal], first: Mapping[int, int]) -> list[Proposal]:
+    """Those that stand, by time of receipt, each for all behind which it stands: `first` says for a place another."""
     stands: dict[int, list[Proposal]] = {}
     for at, one in enumerate(proposals):
         earlier = first.get(at, at)
         stands.setdefault(first.get(earlier, earlier), []).append(one)
-    return sorted(map(_standing_for, stands.values()), key=lambda one: one.source.receipt), refused
+    return sorted(map(_standing_for, stands.values()), key=lambda one: one.source.receipt)
 
 
 def _standing_for(some: Sequence[Proposal]) -> Proposal:

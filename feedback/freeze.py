@@ -22,12 +22,17 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from feedback.capture import take_snapshot
 from feedback.card import reasons_of
 from feedback.curate import Curation, curate
-from feedback.names import finder
+from feedback.embedding import Embedder, embedder, record_embeddings
+from feedback.meaning import NOT_CONFIGURED
+from feedback.names import By, finder
 from feedback.naming import Naming, record_names
 from feedback.snapshot import Snapshot
 from thumbwheel.artifacts import ArtifactStore
@@ -35,6 +40,7 @@ from thumbwheel.cli import parser, settings_from
 from thumbwheel.clock import Clock, system_clock
 from thumbwheel.dataset_files import CARD, REASONS, ROWS
 from thumbwheel.errors import ArtifactError, JobError, LostRace, StoreUnavailable
+from thumbwheel.eventlog import EventLog
 from thumbwheel.eventlog.opening import open_log
 from thumbwheel.home import Home, prepare
 from thumbwheel.ledger import NO_RUN_YET, USED, WAITING
@@ -69,11 +75,13 @@ def freeze(
     sleep: Sleep,
     naming: Naming | None = None,
     window_s: float = Settings.feedback_window_s,
+    embeds: Embedder | None = None,
 ) -> str:
     """Move the run on from `curating` and return its state; a run in another state stays as it is.
 
-    `naming` finds names to redact; without it names stay. Feedback waits for its inference for `window_s`.
-    Raises JobError where it cannot go on, StoreUnavailable.
+    `naming` finds names to redact; without it names stay. `embeds` says how near two rows are in meaning; without it,
+    or where it does not answer, rows that say the same in other words stay. Feedback waits for its inference for
+    `window_s`. Raises JobError where it cannot go on, StoreUnavailable.
     """
     with store.read() as tx:
         run = release_rows.get_run(tx, run_id)
@@ -86,10 +94,11 @@ def freeze(
     _await_stragglers(store, run, clock, sleep)
     if naming is not None:
         _find_names(store, run, naming, clock, sleep)
-    with store.read() as tx:
+
+    def take(tx: Connection, by: By | None, off: str | None = NOT_CONFIGURED) -> Snapshot:
         # What it reads and how far the log was read then are of one transaction, and so are the policies.
         channel = release_rows.get_channel(tx, run.channel)
-        snapshot = take_snapshot(
+        return take_snapshot(
             tx,
             artifacts,
             channel,
@@ -98,7 +107,13 @@ def freeze(
             window_ms=round(window_s * 1000),
             wants_new=run.release is None,
             names_by=None if naming is None else naming.finder.by,
+            embeddings_by=by,
+            embeddings_off=off,
         )
+
+    by, off = _embed(store, run, embeds, take, clock, sleep)
+    with store.read() as tx:
+        snapshot = take(tx, by, off)
     _note(store, run, clock, "curating", 0, len(snapshot.rows))
     curation = curate(snapshot)
     if curation.shortfall:
@@ -128,6 +143,27 @@ def _find_names(store: Store, run: Run, naming: Naming, clock: Clock, sleep: Sle
         naming,
         clock,
         lambda done, of: _note(store, run, clock, "finding names", done, of),
+        lambda positions: _await_consumer(store, run, positions, clock, sleep),
+    )
+
+
+def _embed(
+    store: Store,
+    run: Run,
+    embeds: Embedder | None,
+    take: Callable[[Connection, By | None], Snapshot],
+    clock: Clock,
+    sleep: Sleep,
+) -> tuple[By | None, str | None]:
+    """Who computed the vectors that are recorded, or why nobody did."""
+    if embeds is None:
+        return None, NOT_CONFIGURED
+    return record_embeddings(
+        store,
+        take,
+        embeds,
+        clock,
+        lambda done, of: _note(store, run, clock, "asking for embeddings", done, of),
         lambda positions: _await_consumer(store, run, positions, clock, sleep),
     )
 
@@ -230,13 +266,18 @@ def run(argv: list[str]) -> int:
     models = models_of_names(settings)
     with closing(open_store(settings, home)) as store, ExitStack() as held:
 
+        @cache
+        def log() -> EventLog:
+            return held.enter_context(closing(open_log(settings, home)))
+
         def naming() -> Naming | None:
-            if not models:
-                return None
-            return Naming(finder(models), held.enter_context(closing(open_log(settings, home))))
+            return Naming(finder(models), log()) if models else None
+
+        def embeds() -> Embedder | None:
+            return None if settings.embeddings is None else embedder(settings, log())
 
         window_s = settings.feedback_window_s
-        return _job(store, home, str(arguments.run), system_clock, time.sleep, naming, window_s)
+        return _job(store, home, str(arguments.run), system_clock, time.sleep, naming, window_s, embeds)
 
 
 def _job(
@@ -247,15 +288,16 @@ def _job(
     sleep: Sleep,
     make_naming: Callable[[], Naming | None] = lambda: None,
     window_s: float = Settings.feedback_window_s,
+    make_embedder: Callable[[], Embedder | None] = lambda: None,
 ) -> int:
     artifacts = ArtifactStore(home.artifacts)
-    naming = None
+    naming = embeds = None
     attempt = 0
     while True:
         attempt += 1
         try:
-            naming = naming or make_naming()
-            state = freeze(store, artifacts, home, run_id, clock, sleep, naming, window_s)
+            naming, embeds = naming or make_naming(), embeds or make_embedder()
+            state = freeze(store, artifacts, home, run_id, clock, sleep, naming, window_s, embeds)
             log_lines.info("run %s: %s", run_id, state)
             return 0
         except (JobError, ArtifactError) as error:

@@ -138,7 +138,7 @@ def read_all(store: Store, past: Past) -> None:
 def _curate(
     store: Store, artifacts: ArtifactStore, card: Mapping[str, Any], incumbent: str | None, dealt: Mapping[str, str]
 ) -> Curation:
-    by = card["names_by"]
+    by, vectors_by = card["names_by"], card["embeddings_by"]
     with store.read() as tx:
         snapshot = take_snapshot(
             tx,
@@ -148,6 +148,8 @@ def _curate(
             as_of_ms=card["as_of_ms"],
             window_ms=card["feedback_window_ms"],
             names_by=None if by is None else By(**by),
+            embeddings_by=None if vectors_by is None else By(**vectors_by),
+            embeddings_off=card["semantic"]["off"],
         )
     since = {id_: card["incumbent"] if first == incumbent else first for id_, first in snapshot.since.items()}
     splits = {**snapshot.splits, **dealt}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from feedback import trust
 from feedback.dedupe import Proposal
 from feedback.join import Joined
+from feedback.meaning import NOT_CONFIGURED
 from feedback.names import By
 from thumbwheel.events import ComputedEvent, ExclusionEvent, ProposalEvent, ReviewEvent
 from thumbwheel.records import Augment, Clean, Mix
@@ -31,6 +32,10 @@ class Limits:
     min_train: int = 20  # rows
     min_test: int = 20  # groups of test rows
     min_new_test: int = 10  # groups of test rows that the incumbent's dataset does not hold
+    # How near question and target of two rows are by their vectors where they may be one: 0 as different ones usually
+    # are, 1 equal (meaning.py).
+    near_question: float = 0.8
+    near_target: float = 0.8
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,10 @@ class Snapshot:
     inference for `window_ms` by then waits no longer. `before` are the channel's datasets until then, the oldest first,
     and `splits` their groups. `since` is, for each example of the incumbent's dataset, the first dataset of its line
     that held it. `names` are what `names_by` found to be names, by feedback: what is not in it was not looked at, and
-    waits. `policies` are the channel's, as the card keeps them; what curation asks of them is here by itself.
-    `uncorrected` is what becomes of thumbs without a correction. `wants_new` is false where a draft is judged that
-    was not trained here: then nothing new is needed.
+    waits. `embeddings` are vectors by the id of their event, `embeddings_by` who computed them; where nobody did,
+    `embeddings_off` says why. `policies` are the channel's, as the card keeps them; what curation asks of them is here
+    by itself. `uncorrected` is what becomes of thumbs without a correction. `wants_new` is false where a draft is
+    judged that was not trained here: then nothing new is needed.
     """
 
     channel: str
@@ -62,6 +68,9 @@ class Snapshot:
     augment: Augment = field(default_factory=Augment)
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     names_by: By | None = None
+    embeddings: Mapping[str, object] = field(default_factory=dict)
+    embeddings_by: By | None = None
+    embeddings_off: str | None = NOT_CONFIGURED
     reviews: Sequence[ReviewEvent] = ()
     reviewers: int = 1  # so many have to say the same of a row
     proposals: Sequence[ProposalEvent] = ()

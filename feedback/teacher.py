@@ -15,7 +15,7 @@ import json
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import httpx
 
@@ -29,6 +29,7 @@ UNREACHABLE, TOO_SLOW, TOO_LARGE = "unreachable", "too_slow", "too_large"
 MALFORMED, NO_ANSWER, CUT_OFF, NOT_ASKED = "malformed", "no_answer", "cut_off", "not_asked"
 
 Sleep = Callable[[float], Awaitable[None]]
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,23 @@ Question = Mapping[str, Any]
 """What is posted, but for the model."""
 
 
-def read(status: int, headers: Mapping[str, str], body: bytes) -> Said | Failed:
-    """What an HTTP answer of the chat route says."""
-    if status != 200:
-        passing = status in AGAIN or status >= 500
-        return Failed(f"http_{status}", passing, _seconds(headers.get("retry-after")) if passing else None)
+@dataclass(frozen=True)
+class Route(Generic[Answer]):
+    """Where a question is posted, under /v1, and what the body of a 200 says, with its headers in lower case."""
+
+    path: str
+    read: Callable[[Mapping[str, str], bytes], Answer | Failed]
+
+
+def read(route: Route[Answer], status: int, headers: Mapping[str, str], body: bytes) -> Answer | Failed:
+    """What an HTTP answer of the route says."""
+    if status == 200:
+        return route.read(headers, body)
+    passing = status in AGAIN or status >= 500
+    return Failed(f"http_{status}", passing, _seconds(headers.get("retry-after")) if passing else None)
+
+
+def _said(headers: Mapping[str, str], body: bytes) -> Said | Failed:
     try:
         said = json.loads(body)
         choice = said["choices"][0]
@@ -90,8 +103,16 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Said | Failed:
         return Failed(MALFORMED)
     if ended == "length":
         return Failed(CUT_OFF)
+    return Said(text, version_in(said), headers)
+
+
+def version_in(said: Mapping[str, Any]) -> str:
+    """What the server calls the model that answered, as its answer says."""
     named = [said.get(key) for key in ("model", "system_fingerprint")]
-    return Said(text, " ".join(one for one in named if isinstance(one, str) and one) or "unknown", headers)
+    return " ".join(one for one in named if isinstance(one, str) and one) or "unknown"
+
+
+CHAT: Route[Said] = Route("chat/completions", _said)
 
 
 def pause_s(tries: int, asked_s: float | None, patience: Patience) -> float:
@@ -109,22 +130,35 @@ def _seconds(text: str | None) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-async def ask_all(
+def ask_all(
     http: httpx.AsyncClient,
     server: Server,
     questions: Sequence[Question],
     patience: Patience,
     sleep: Sleep = asyncio.sleep,
 ) -> AsyncGenerator[tuple[int, Said | Failed], None]:
+    """As `post_all`, of the chat route."""
+    return post_all(http, server, CHAT, questions, patience, sleep)
+
+
+async def post_all(
+    http: httpx.AsyncClient,
+    server: Server,
+    route: Route[Answer],
+    questions: Sequence[Question],
+    patience: Patience,
+    sleep: Sleep = asyncio.sleep,
+) -> AsyncGenerator[tuple[int, Answer | Failed], None]:
     """Each question's place and what came of it, as it comes; those under way are ended where nobody listens on."""
     left = list(reversed(range(len(questions))))
-    under_way: dict[asyncio.Task[Said | Failed], int] = {}
+    under_way: dict[asyncio.Task[Answer | Failed], int] = {}
     in_a_row, over = 0, False
     try:
         while left or under_way:
             while left and not over and len(under_way) < patience.in_flight:
                 place = left.pop()
-                under_way[asyncio.create_task(_ask(http, server, questions[place], patience, sleep))] = place
+                asking = _ask(http, server, route, questions[place], patience, sleep)
+                under_way[asyncio.create_task(asking)] = place
             if not under_way:
                 break
             done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
@@ -143,22 +177,29 @@ async def ask_all(
 
 
 async def _ask(
-    http: httpx.AsyncClient, server: Server, question: Question, patience: Patience, sleep: Sleep
-) -> Said | Failed:
+    http: httpx.AsyncClient,
+    server: Server,
+    route: Route[Answer],
+    question: Question,
+    patience: Patience,
+    sleep: Sleep,
+) -> Answer | Failed:
     tries = 0
     while True:
         tries += 1
-        found = await _try(http, server, question, patience)
-        if isinstance(found, Said) or not found.passing or tries >= patience.tries:
+        found = await _try(http, server, route, question, patience)
+        if not isinstance(found, Failed) or not found.passing or tries >= patience.tries:
             return found
         await sleep(pause_s(tries, found.wait_s, patience))
 
 
-async def _try(http: httpx.AsyncClient, server: Server, question: Question, patience: Patience) -> Said | Failed:
+async def _try(
+    http: httpx.AsyncClient, server: Server, route: Route[Answer], question: Question, patience: Patience
+) -> Answer | Failed:
     try:
         async with asyncio.timeout(patience.timeout_s):
             body = {**question, "model": server.model}
-            async with http.stream("POST", _route(server, "chat/completions"), json=body) as response:
+            async with http.stream("POST", _url(server, route.path), json=body) as response:
                 raw = await _whole(response)
     except TimeoutError:
         return Failed(TOO_SLOW, passing=True)
@@ -166,7 +207,7 @@ async def _try(http: httpx.AsyncClient, server: Server, question: Question, pati
         return Failed(UNREACHABLE, passing=True)
     if raw is None:
         return Failed(TOO_LARGE)
-    return read(response.status_code, {key.lower(): value for key, value in response.headers.items()}, raw)
+    return read(route, response.status_code, {key.lower(): value for key, value in response.headers.items()}, raw)
 
 
 async def _whole(response: httpx.Response) -> bytes | None:
@@ -196,7 +237,7 @@ async def first_model(url: str, key: str | None, patience: Patience) -> str:
     """The first model that the server lists. Raises JobError, also where it lists none."""
     try:
         async with asyncio.timeout(patience.timeout_s), client(key, 1) as http:
-            response = await http.get(_route(Server(url, ""), "models"))
+            response = await http.get(_url(Server(url, ""), "models"))
             response.raise_for_status()
             return str(response.json()["data"][0]["id"])
     except httpx.HTTPStatusError as error:
@@ -214,5 +255,5 @@ def client(key: str | None, in_flight: int) -> httpx.AsyncClient:
     return httpx.AsyncClient(headers=headers, timeout=None, limits=limits, trust_env=False)
 
 
-def _route(server: Server, name: str) -> str:
+def _url(server: Server, name: str) -> str:
     return f"{server.url.rstrip('/').removesuffix('/v1')}/v1/{name}"

@@ -55,6 +55,7 @@ SECRET_IN_TARGET = "secret_in_target"
 PERSONAL_DATA_IN_TARGET = "personal_data_in_target"
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near_duplicate"
+SEMANTIC_DUPLICATE = "semantic_duplicate"
 AUTHOR_CAP = "author_cap"
 SPLIT_CONFLICT = "split_conflict"
 

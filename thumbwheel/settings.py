@@ -32,7 +32,7 @@ SERVER = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}", re.ASCII)
 KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 KAFKA_SECURITY = ("PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT")
 KAFKA_MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
-SECRETS = ("upstream_key", "teacher_key", "kafka_password")  # whose texts belong in no message
+SECRETS = ("upstream_key", "teacher_key", "embeddings_key", "kafka_password")  # whose texts belong in no message
 LOGGED = (*TOPICS, *TOLD)
 KEEP_RECORDS = re.compile(rf"({'|'.join(LOGGED)})=([1-9][0-9]{{0,10}}|forever)", re.ASCII)
 NAME_MODEL = re.compile(r"[a-z]{2}=[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
@@ -53,6 +53,10 @@ class Settings:
     teacher_key: str | None = None  # sent to it as a bearer token
     teacher_model: str | None = None  # what to ask it for; by default the first that it lists
     teacher_timeout_s: float = 60.0  # how long one try may take
+    embeddings: str | None = None  # an OpenAI-compatible server's URL: what finds duplicates by meaning
+    embeddings_key: str | None = None  # sent to it as a bearer token
+    embeddings_model: str | None = None  # what to ask it for; there is no default
+    embeddings_timeout_s: float = 30.0  # how long one try may take
     store_url: str | None = None  # postgresql://user@host/database; by default an SQLite file in the home
     host: str = "127.0.0.1"
     admin_host: str = "127.0.0.1"  # whatever `host` is: /metrics there asks for no key
@@ -203,6 +207,7 @@ def _check(settings: Settings) -> list[tuple[str, str, str]]:
         "engine_wait_s": 0,
         "engine_timeout_s": 1,
         "teacher_timeout_s": 1,
+        "embeddings_timeout_s": 1,
         "kafka_partitions": 1,
         "log_queue": 1,
         "spool_bytes": 0,
@@ -234,12 +239,16 @@ def _check(settings: Settings) -> list[tuple[str, str, str]]:
             problems.append(("cors_origins", f"holds {origin!r}", right))
     if settings.upstream is not None and not _is_upstream(settings.upstream):
         problems.append(("upstream", f"holds {settings.upstream!r}", "a URL such as http://127.0.0.1:8000 is right"))
-    if settings.teacher is not None and not _is_web(settings.teacher):
-        problems.append(("teacher", f"holds {settings.teacher!r}", "a URL such as https://api.example/v1 is right"))
+    for key in ("teacher", "embeddings"):
+        server = getattr(settings, key)
+        if server is not None and not _is_web(server):
+            problems.append((key, f"holds {server!r}", "a URL such as https://api.example/v1 is right"))
+    if settings.embeddings is not None and settings.embeddings_model is None:
+        problems.append(("embeddings_model", "is not set", "the model that `embeddings` is asked for is needed"))
     if settings.store_url is not None and not _is_store(settings.store_url):
         # Its text may hold a password.
         problems.append(("store_url", "names no store", "postgresql://user@host:5432/database is right"))
-    for key in ("upstream_key", "teacher_key"):
+    for key in ("upstream_key", "teacher_key", "embeddings_key"):
         secret = getattr(settings, key)
         if secret is not None and not (secret.isascii() and secret.isprintable()):
             problems.append((key, "holds a character that no header takes", "printable ASCII is right"))

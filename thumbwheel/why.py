@@ -50,6 +50,7 @@ EXPLAINED: Mapping[str, str] = {
     "of the house belong into the channel's `clean.allow`",
     ledger.DUPLICATE: "the same correction of the same conversation is there already",
     ledger.NEAR_DUPLICATE: "nearly the same correction of the same or nearly the same conversation is there already",
+    ledger.SEMANTIC_DUPLICATE: "the same correction of the same question is there already in other words",
     ledger.CORRECTED: "somebody corrected an answer in the same conversation, and that says more than a thumb",
     ledger.CONTRADICTION: "different authors want different answers in the same conversation, so none is taken until "
     "an expert or a reviewer settles it",

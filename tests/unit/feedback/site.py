@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback.consumer import take_partitions
+from feedback.embedding import Embedder
 from feedback.freeze import freeze
 from feedback.ingest import step
 from feedback.naming import Naming
@@ -98,14 +99,15 @@ class Site:
                 left.remove(place)
             at[place] = replace(after, streak=0)
 
-    def freeze(self, naming: Naming | None = None, **run: Any) -> str:
+    def freeze(self, naming: Naming | None = None, embeds: Embedder | None = None, **run: Any) -> str:
         """The sum of the dataset that a run makes now."""
         id_ = f"run-{next(self.numbers)}"
         row = Run(id_, "support", "curating", {}, None, None, None, (), {}, "test", 1, self.now_ms, self.now_ms, 1)
         with self.store.write() as tx:
             release_rows.insert_run(tx, replace(row, **run))
+        clock, window_s = lambda: self.now_ms, WINDOW_S
         state = freeze(
-            self.store, self.artifacts, self.home, id_, lambda: self.now_ms, self.sleep, naming, window_s=WINDOW_S
+            self.store, self.artifacts, self.home, id_, clock, self.sleep, naming, window_s=window_s, embeds=embeds
         )
         with self.store.write() as tx:
             made = release_rows.get_run(tx, id_)

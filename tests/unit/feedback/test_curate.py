@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from feedback import curate as curation_module
 from feedback import dedupe
-from feedback.curate import Curation, curate
+from feedback.curate import Curation, curate, standing
 from feedback.join import Joined
+from feedback.meaning import event_id, packed
 from feedback.names import By
 from feedback.snapshot import Limits, Snapshot
 from thumbwheel.ids import digest32
@@ -43,6 +44,24 @@ def row(n: int | str, **fields: Any) -> Joined:
 
 def snapshot(rows: list[Joined], **fields: Any) -> Snapshot:
     return Snapshot("support", rows, 1_000, {"feedback": {0: 7}}, **fields)
+
+
+BGE = By("bge", "1")
+ORDINARY = list(enumerate("春云海树鱼鸟歌画诗梦雪窗灯书笔纸墨琴棋茶酒米面糖盐", start=1))
+
+
+def vectors_of(rows: list[Joined]) -> dict[str, object]:
+    """What a model that counts characters would have recorded of them."""
+    found: dict[str, object] = {}
+    for one in standing(snapshot(rows)):
+        counts = [Counter(text.translate(SAME)) for text in (one.turns[-1][1], one.target)]
+        values = [[float(count[sign]) for sign in SIGNS] for count in counts]
+        found[event_id(one.source.feedback, BGE, (one.turns[-1][1], one.target))] = packed(values)
+    return found
+
+
+SIGNS = "".join(sign for _, sign in ORDINARY) + "怎申请退货在订单页点即可"
+SAME = str.maketrans("如何", "怎么")
 
 
 def said(content: str, **more: Any) -> dict[str, Any]:
@@ -403,6 +422,8 @@ def test_the_card_counts_everything() -> None:
         "waiting": {"contradiction": 2, "no_correction": 1},
         "redacted": {},
         "names_by": None,
+        "embeddings_by": None,
+        "semantic": {"off": "not_configured", "rows": 0, "without": 0, "usual": [], "merged": 0},
         "mix": None,
         "coverage": {
             "tags": {},
@@ -426,6 +447,8 @@ def test_the_card_counts_everything() -> None:
             "min_train": 20,
             "min_test": 20,
             "min_new_test": 10,
+            "near_question": 0.8,
+            "near_target": 0.8,
         },
     }
 
@@ -612,6 +635,32 @@ def test_what_was_merged_into_a_row_that_waits_waits_with_it() -> None:
     agreeing = [row(1), row(2, **said("complaint 1"), correction="Hello, sorry, free return 1, thanks!")]
     found = curate(snapshot(agreeing, trust="two-sources")).verdicts
     assert found == {"fb-1": ("used", None), "fb-2": ("refused", "near_duplicate")}
+
+
+def test_what_was_merged_in_other_words_shares_the_fate_of_the_row_that_stands_for_it() -> None:
+    """Also what was merged before into the row that was merged now."""
+    first = row(0, author="ann", **said("如何申请退货呢", correction="在订单页点退货即可"))
+    rows = [row(n, author="ann", **said(f"{n} {sign * 6}", correction=f"{n} {sign * 6}。")) for n, sign in ORDINARY]
+    second = row(90, **said("退货怎么申请", correction="即可退货，在订单页点"))
+    again = row(91, **said("请问退货怎么申请", correction="即可退货，在订单页点"))
+    every = [first, *rows, second, again]
+    events = vectors_of([one for one in every if one is not again])
+    given_fields: dict[str, Any] = {"embeddings": events, "embeddings_by": BGE}
+    made = curate(snapshot(every, **given_fields))
+    assert (made.verdicts["fb-90"], made.verdicts["fb-91"]) == (
+        ("refused", "semantic_duplicate"),
+        ("refused", "near_duplicate"),
+    )
+    (line,) = [line for line in parsed(made) if line["feedback"] == "fb-0"]
+    assert (line["merged"], line["sources"]) == (["fb-90", "fb-91"], 3)
+    limits = Limits(author_rows=0, author_share=0.0)
+    capped = curate(snapshot(every, **given_fields, limits=limits)).verdicts
+    assert {capped[of] for of in ("fb-0", "fb-90", "fb-91")} == {("refused", "author_cap")}
+    two = curate(snapshot(every, **given_fields, trust="two-sources")).verdicts
+    assert two["fb-0"] == ("waiting", "second_source") and two["fb-90"] == ("used", None), (
+        "it is nobody's second source"
+    )
+    assert curate(snapshot(every)).verdicts["fb-90"] == ("used", None), "without vectors"
 
 
 def test_what_was_merged_into_a_capped_row_is_capped_with_it() -> None:

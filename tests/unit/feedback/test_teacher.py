@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from feedback import teacher
-from feedback.teacher import Failed, Patience, Said, Server, ask_all, client, first_model, pause_s, read
+from feedback.teacher import CHAT, Failed, Patience, Said, Server, ask_all, client, first_model, pause_s, read
 from tests.teacher import FINGERPRINT, MODEL, Reply, Teacher, completion, teaching
 from thumbwheel.errors import JobError
 
@@ -55,9 +55,9 @@ async def asked(
 
 
 def test_an_answer_says_who_gave_it() -> None:
-    assert read(200, {}, completion("一般三天内到账。")) == Said("一般三天内到账。", f"{MODEL} {FINGERPRINT}", {})
+    assert read(CHAT, 200, {}, completion("一般三天内到账。")) == Said("一般三天内到账。", f"{MODEL} {FINGERPRINT}", {})
     plain = b'{"choices": [{"message": {"content": "Yes."}}]}'
-    assert read(200, {"x-a": "b"}, plain) == Said("Yes.", "unknown", {"x-a": "b"})
+    assert read(CHAT, 200, {"x-a": "b"}, plain) == Said("Yes.", "unknown", {"x-a": "b"})
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_an_answer_says_who_gave_it() -> None:
     ],
 )
 def test_what_is_no_answer(status: int, body: bytes, wanted: Failed) -> None:
-    assert read(status, {}, body) == wanted
+    assert read(CHAT, status, {}, body) == wanted
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_what_is_no_answer(status: int, body: bytes, wanted: Failed) -> None:
     [("7", 7.0), ("0.5", 0.5), ("-1", None), ("nan", None), ("inf", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)],
 )
 def test_a_server_may_say_how_long_to_wait(asks: str, wanted: float | None) -> None:
-    assert read(429, {"retry-after": asks}, b"") == Failed("http_429", True, wanted)
-    assert read(400, {"retry-after": asks}, b"") == Failed("http_400")
+    assert read(CHAT, 429, {"retry-after": asks}, b"") == Failed("http_429", True, wanted)
+    assert read(CHAT, 400, {"retry-after": asks}, b"") == Failed("http_400")
 
 
 def test_pauses_double_and_are_bounded() -> None:

@@ -110,6 +110,10 @@ def test_the_same_port_twice_is_a_problem(tmp_path: Path) -> None:
         ("teacher: api.example", "teacher"),
         ("teacher_key: schlüssel", "teacher_key"),
         ("teacher_timeout_s: 0", "teacher_timeout_s"),
+        ("{embeddings: api.example, embeddings_model: m}", "embeddings"),
+        ("embeddings: http://127.0.0.1:8000/v1", "embeddings_model"),
+        ("embeddings_key: schlüssel", "embeddings_key"),
+        ("embeddings_timeout_s: 0", "embeddings_timeout_s"),
         ('upstream_key: "a\\nb"', "upstream_key"),
         ("kafka_security: TLS", "kafka_security"),
         ("kafka_mechanism: GSSAPI", "kafka_mechanism"),
@@ -135,7 +139,7 @@ def test_a_value_that_means_nothing_is_a_problem(tmp_path: Path, line: str, key:
 def test_an_upstream_is_a_url_or_a_socket_and_its_key_is_in_no_message(tmp_path: Path) -> None:
     for upstream in ("http://127.0.0.1:8000", "https://[::1]:8000/v1", "unix:/run/server.sock"):
         assert read_settings({"upstream": upstream, "upstream_key": "sk-1"}, {}, tmp_path).upstream == upstream
-    for key in ("upstream_key", "teacher_key"):
+    for key in ("upstream_key", "teacher_key", "embeddings_key"):
         with pytest.raises(SettingsError) as caught:
             read_settings({key: "geheim\u00df"}, {}, tmp_path)
         assert "geheim" not in str(caught.value)
@@ -146,7 +150,7 @@ def test_a_secret_is_in_no_message_and_in_no_repr(tmp_path: Path) -> None:
     found = read_settings({**login, "kafka_password": "geheim"}, {}, tmp_path)
     assert found.kafka_password == "geheim" and "geheim" not in repr(found)
     assert read_settings(login, {"THUMBWHEEL_KAFKA_PASSWORD": "geheim"}, tmp_path) == found
-    for key in ("upstream_key", "teacher_key", "kafka_password"):
+    for key in ("upstream_key", "teacher_key", "embeddings_key", "kafka_password"):
         with pytest.raises(SettingsError) as caught:
             read_settings({key: ["geheim"]}, {}, tmp_path)
         assert "geheim" not in str(caught.value)
