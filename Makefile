@@ -1,6 +1,8 @@
 # make demo   set up, start the service, play the help desk against it, report   (CYCLES=2 for two)
-# make test   lint, types, import contracts and all tests, the demo's whole loop on real vLLM among them (50 minutes)
-# make e2e    that part alone: the demo played through and its report asserted, each process killed once (30 minutes)
+# make test   lint, types, import contracts and all tests, the whole loop on real vLLM among them (55 minutes)
+# make names  the extra `names`, locked: 230 MB for what finds people's names; its test is skipped without
+# make e2e    that part alone: the demo played through and its report asserted; each process killed once; the loop over
+#             Kafka and PostgreSQL, both of them killed as well (35 minutes)
 # make chaos  kill -9 of each part at named points and at random ones, over Kafka and PostgreSQL: nothing lost, nothing twice
 #             (10 minutes; ARGS="--seed 7 --rounds 1"; a short form of it is in `make integration`)
 # make bench-releases   two releases under load, and a kill of the engine: conditions asserted, figures in JSON (5 minutes)
@@ -13,7 +15,7 @@ PYTHON ?= python3.11
 CYCLES ?= 1
 BIN := .venv/bin
 
-.PHONY: setup demo up test lint unit integration vllm e2e gpu chaos mutants bench-releases bench-redact bench-consumer lock clean
+.PHONY: setup demo up test lint names unit integration vllm e2e gpu chaos mutants bench-releases bench-redact bench-consumer lock clean
 
 setup:
 	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is not here. Install Python 3.11, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -25,13 +27,16 @@ demo: setup
 up: setup
 	@$(BIN)/thumbwheel up $(ARGS)
 
-test: lint unit integration vllm e2e
+test: lint names unit integration vllm e2e
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+names: setup
+	$(BIN)/pip install --quiet --no-deps --require-hashes --disable-pip-version-check -r locks/names.lock
 
 unit: setup
 	$(BIN)/pytest tests/unit

@@ -8,16 +8,16 @@ do not: chat with line breaks, config files, signatures, forms, numerals in bank
 from __future__ import annotations
 
 import base64
-import random
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from bench.personal_data import (
+from bench.planting import (
     BANKING,
     FULL_WIDTH,
     NUMERALS,
     Draw,
-    Planted,
+    Generator,
+    Kinds,
     digits,
     iban,
     letters,
@@ -240,7 +240,6 @@ def address_en(draw: Draw) -> str:
     )
 
 
-Kinds = dict[str, tuple[Callable[[Draw], str], list[str]]]
 ZH: Kinds = {
     "email": (
         mail,
@@ -465,21 +464,4 @@ REPEATS = {
 }
 
 
-def planted(seed: int, a_kind: int) -> Iterator[Planted]:
-    """For each language and kind, so many rows that hold one value."""
-    draw = random.Random(seed)
-    for language, kinds in (("zh", ZH), ("en", EN)):
-        for kind, (make, prompts) in kinds.items():
-            for _ in range(a_kind):
-                value = make(draw)
-                answers = REPEATS if draw.random() < 0.5 and "secret" not in kind else ANSWERS
-                prompt, target = draw.choice(prompts).format(value), draw.choice(answers[language]).format(value)
-                yield Planted(language, kind, prompt, target, value)
-
-
-def clean(seed: int, a_language: int) -> Iterator[Planted]:
-    """So many rows of each language that hold nothing personal."""
-    draw = random.Random(seed)
-    for language, makers in (("zh", CLEAN_ZH), ("en", CLEAN_EN)):
-        for n in range(a_language):
-            yield Planted(language, "clean", makers[n % len(makers)](draw), draw.choice(ANSWERS[language]), None)
+ROWS = Generator({"zh": ZH, "en": EN}, {"zh": CLEAN_ZH, "en": CLEAN_EN}, ANSWERS, REPEATS, unrepeated=("secret",))

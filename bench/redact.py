@@ -30,12 +30,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import personal_data, personal_data_held_out
-from bench.personal_data import Planted
+from bench.planting import Planted
 from retrain.statistics import Interval, wilson
 from thumbwheel.redact import find, redact
 
 LEAST_RECALL, MOST_TOUCHED, CONFIDENCE = 0.95, 0.01, 0.975
-GENERATORS = {"fitted": personal_data, "held out": personal_data_held_out}
+GENERATORS = {"fitted": personal_data.ROWS, "held out": personal_data_held_out.ROWS}
 NOT_ASKED = frozenset({"PERSON", "LOCATION", "DATE_TIME", "NRP", "URL", "IP_ADDRESS", "ORGANIZATION", "AGE", "ID"})
 
 Find = Callable[[str, str], Iterable[tuple[int, int]]]
@@ -176,9 +176,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         finders["presidio"] = presidio()
     figures, answers = [], {}
-    for generator, module in GENERATORS.items():
-        planted = list(module.planted(options.seed, options.rows))
-        clean = list(module.clean(options.seed, options.clean))
+    for generator, rows in GENERATORS.items():
+        planted = list(rows.planted(options.seed, options.rows))
+        clean = list(rows.clean(options.seed, options.clean))
         answers[generator] = wilson(sum(map(is_answered, planted)), len(planted), CONFIDENCE)
         figures += [measure(name, finder, generator, planted, clean) for name, finder in finders.items()]
     print(report(figures))

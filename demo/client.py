@@ -19,6 +19,7 @@ import aiohttp
 ASK_TIMEOUT_S = 120.0
 ADMIN_TIMEOUT_S = 30.0
 CONNECTIONS = 64
+POLL_S = 0.5
 TRIES, RETRY_S = 5, 1.0  # of feedback and administration; questions are asked once
 
 Message = Mapping[str, str]
@@ -85,10 +86,13 @@ def find(home: Path) -> Address:
 
 
 class Client:
-    """Connections to one service. `open` it first; who opened it closes it."""
+    """Connections to one service. `open` it first; who opened it closes it.
 
-    def __init__(self, address: Address) -> None:
-        self.address = address
+    `poll_s` is how often, in seconds, whoever waits for something looks at it.
+    """
+
+    def __init__(self, address: Address, poll_s: float = POLL_S) -> None:
+        self.address, self.poll_s = address, poll_s
         self.tally = Tally()
 
     async def open(self) -> Client:

@@ -20,7 +20,6 @@ from demo.intervals import error_bound
 from demo.journal import Progress, Screen
 from demo.measure import DESK_TOKENS, GeneralPrompt, ask_desk, ask_general, to_desk
 
-POLL_S = 0.5
 LINE_S = 1.0
 RUN_OVER = ("candidate", "rejected", "insufficient_evidence", "failed")
 ROLLOUT_OVER = ("promoted", "rolled_back", "aborted")
@@ -84,7 +83,10 @@ class Refused(DemoError):
 
 
 async def follow_run(client: Client, run: str, progress: Progress) -> dict[str, Any]:
-    """Wait until the run has ended. Returns it as the service shows it, with the seconds spent in each state."""
+    """Wait until the run has ended. Returns it as the service shows it, with the seconds spent in each state.
+
+    Raises DemoError where that takes hours.
+    """
     spent: dict[str, float] = {}
     begun = last = time.monotonic()
     while True:
@@ -97,7 +99,7 @@ async def follow_run(client: Client, run: str, progress: Progress) -> dict[str, 
         progress.note = describe_progress(shown["state"], shown.get("progress") or {})
         if now - begun > RUN_WITHIN_S:
             raise DemoError(f"run {run} has been {shown['state']} for hours; `thumbwheel why {run}` says more")
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(client.poll_s)
 
 
 def describe_progress(state: str, progress: Mapping[str, Any]) -> str:
@@ -215,7 +217,7 @@ async def _follow_rollout(
                 screen.line(_line(at - begun, polls[-1], seen, rollout))
             if over or rollout["state"] == "held":
                 return rollout
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(client.poll_s)
     raise DemoError(f"the rollout of {release} has not ended within all its deadlines")
 
 
@@ -282,7 +284,7 @@ async def settle_ledger(desk: Desk, channel: str, progress: Progress) -> dict[st
         if ledger["acknowledged"] == own or time.monotonic() > deadline:
             return {**ledger, "desk": own, "adds_up": adds_up(ledger, own)}
         progress.note = f"{ledger['acknowledged']} of {own} acknowledged feedbacks in the ledger"
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(desk.client.poll_s)
 
 
 def adds_up(ledger: Mapping[str, Any], own: int) -> bool:

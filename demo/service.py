@@ -16,13 +16,12 @@ from pathlib import Path
 
 import psutil
 
-from demo.client import Client, DemoError, NotThere, find
+from demo.client import POLL_S, Client, DemoError, NotThere, find
 from demo.journal import Progress
 
 COMMAND = (sys.executable, "-m", "thumbwheel")
 READY_WITHIN_S = 600.0
 STOP_WITHIN_S = 60.0
-POLL_S = 0.5
 SAMPLE_S = 1.0
 TAIL_LINES = 15
 MIB = 1 << 20
@@ -39,8 +38,8 @@ class Memory:
 class Service:
     """One `thumbwheel up` of ours, or one that was running already (`child` is None then, and it is left running)."""
 
-    def __init__(self, home: Path, command: Sequence[str] = COMMAND) -> None:
-        self.home = home
+    def __init__(self, home: Path, command: Sequence[str] = COMMAND, poll_s: float = POLL_S) -> None:
+        self.home, self.poll_s = home, poll_s
         self.command = tuple(command)
         self.child: subprocess.Popen[bytes] | None = None
         self.memory = Memory()
@@ -92,7 +91,7 @@ class Service:
 
     async def _running(self) -> Client | None:
         try:
-            client = await Client(find(self.home)).open()
+            client = await Client(find(self.home), self.poll_s).open()
         except NotThere:
             return None
         if await client.alive():
@@ -111,7 +110,7 @@ class Service:
                 return client
             else:
                 progress.note = "the API listens; waiting for the first real token"
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(self.poll_s)
         raise DemoError(self._trouble(f"the service was not ready within {READY_WITHIN_S:g} s"))
 
     def _trouble(self, what: str) -> str:

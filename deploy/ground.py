@@ -102,7 +102,10 @@ def socket_path(home: Home, engine: str, environment: Mapping[str, str]) -> Path
 
 
 def short_folder(home: Home, environment: Mapping[str, str]) -> Path:
-    """A 0700 folder of ours for this home's sockets; the same one at each start, so a killed one's is cleaned up."""
+    """A 0700 folder of ours for this home's sockets; the same one at each start, so a killed one's is cleaned up.
+
+    Raises SettingsError where somebody else's lies there.
+    """
     mark = hashlib.sha256(os.fsencode(home.root)).hexdigest()[:12]
     root = Path(environment.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     folder = root / f"thumbwheel-{os.getuid()}-{mark}"

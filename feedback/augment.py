@@ -20,7 +20,6 @@ the row. It knows no grammar and asks no model.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,13 +28,13 @@ from feedback import dedupe, splits
 from feedback.clean import compared
 from feedback.join import Turn
 from feedback.near import first_near, marks, said
-from feedback.scripts import JAPANESE, script_of
 from feedback.snapshot import SFT, Example
 from feedback.vary import noise, recorded, words
 from feedback.vary.fixed import Fixed, draw, fixed, standing
 from thumbwheel.events import ComputedEvent
 from thumbwheel.ids import digest32
 from thumbwheel.records import Augment
+from thumbwheel.scripts import JAPANESE, script_of
 
 ID = "ax-"  # what the ids of augmented rows begin with
 SYNONYMS, NOISE, TERMS = "synonyms", "noise", "terms"
@@ -102,11 +101,6 @@ def augmented(
                 made.append(varied)
     judges = [example for example in examples if example.split != splits.TRAIN]
     return tuple(sorted(_told_apart(made, judges), key=lambda varied: varied.id))
-
-
-def counts(made: Iterable[Varied]) -> dict[str, int]:
-    """How many rows of each kind there are."""
-    return dict(sorted(Counter(varied.kind for varied in made).items()))
 
 
 def _ways(wants: Augment, said_by_models: Recorded) -> list[tuple[str, Way]]:

@@ -26,6 +26,21 @@ BUILT_IN = (
     "冚家", "扑街仔", "仆街", "屌你", "丢你老母", "傻狗", "蠢猪", "蠢驴", "骚货", "贱货", "贱逼", "死妈", "臭傻",
     "cnm", "nmsl", "mlgb", "wqnmlgb",
 )  # fmt: skip
+# What a term of these is part of by accident, as the words before and behind it.
+_WITHIN = {
+    "操蛋": ("体早广课", "糕"),
+    "贱人": ("贫卑微低下", "家"),
+    "死妈": ("急吓累笑想气打坏烦热愁冻", "妈祖"),
+    "傻狗": ("", "狗"),
+    "蠢猪": ("", "猪"),
+    "狗日的": ("爱国际世界遛养", "活节主照"),
+    "小杂种": ("", "犬狗猫鸡鸭牛羊马兔鱼鸟稻麦"),
+    "野杂种": ("", "犬狗猫鸡鸭牛羊马兔鱼鸟稻麦"),
+    "狗杂种": ("猫犬", "犬"),
+    "骚货": ("离", "架柜"),
+    "尼玛的": ("阿罗吉", ""),
+    "王八蛋": ("", "糕"),
+}
 # Each with what makes other words of the same characters.
 _FORMS = (
     r"傻(?:逼|比(?!较|例|重|赛)|叉|屌|吊(?!.)|缺(?!少|点|乏)|[bx](?![a-z]))",
@@ -36,7 +51,7 @@ _FORMS = (
     r"(?:^|[，。！？!?,.;；：:\s“\"])妈的(?!妈|手机|电话|身份|账|号|卡|名|生日|药|病|房|家|医保|社保|话|爱|味|菜|钱|微信|户口|证|车|东西|衣|年龄|单)",
     r"(?<![使让令致部经面肉])你?(?<=你)麻痹(?!大意|了|症|患)|你麻痹的",
     r"(?<!过)(?<!前)去死(?!海|亡|角|胡同|者|皮|机|锁|记|人)(?:吧|啦|啊|一死|你们)|(?:你们?|快|赶紧|早点|给我|都)去死(?!海|亡|角|者|皮|人)",
-    r"(?<![翻打])滚(?:蛋(?!液|黄|糊|卷|白)|犊|你妈|你大爷|你的蛋|粗)|(?:给我|给老子|快|赶紧|趁早|麻溜)滚(?!动|烫|开水|筒|轮|珠|热|存|边)|"
+    r"(?<![翻打])滚(?:蛋(?![液黄糊卷白糕清饼炒挞塔皮奶粉酥壳浆挂])|犊|你妈|你大爷|你的蛋|粗)|(?:给我|给老子|快|赶紧|趁早|麻溜)滚(?!动|烫|开水|筒|轮|珠|热|存|边)|"
     r"(?:嫌|不爽|不服|不满|不愿|不想|爱)[^，。！]{0,6}就滚(?!动|筒)",
     r"(?:你个?|你是|个|是个|真是|妈的|大|群|这种|全是)智障(?!人|儿|者|碍|学|残|员|孩|患|服|康|家)",
     r"(?:你这?个?|一?群|一?帮|老|臭|大)废物(?![利回处料箱桶分再品的站])|(?:是个|真是)废物[，。！!]",
@@ -52,11 +67,17 @@ _JOINED = re.compile(rf"(?<=[{_UNPARTED}]) (?=[{_UNPARTED}])")
 
 def blocking(terms: Iterable[str]) -> re.Pattern[str]:
     """A pattern of the built-in terms and `terms`, for `holds_blocked`."""
+    terms = tuple(terms)
     wanted = sorted({_folded(term) for term in (*BUILT_IN, *terms)} - {""}, key=lambda term: (-len(term), term))
-    return re.compile("|".join([*map(_whole, wanted), *_FORMS]))
+    named = {_folded(term) for term in terms}
+    return re.compile("|".join([*(_whole(term, free=term not in named) for term in wanted), *_FORMS]))
 
 
-def _whole(term: str) -> str:
+def _whole(term: str, *, free: bool) -> str:
+    """`term` where it is a word; a built-in one that is `free` of the channel's also where it is no part of others."""
+    if free and term in _WITHIN:
+        before, behind = _WITHIN[term]
+        return (f"(?<![{before}])" if before else "") + re.escape(term) + (f"(?![{behind}])" if behind else "")
     head = "" if re.match(rf"[{_UNPARTED}\W]", term[0]) else rf"(?<![^\W{_UNPARTED}])"
     tail = "" if re.match(rf"[{_UNPARTED}\W]", term[-1]) else rf"(?![^\W{_UNPARTED}])"
     return head + re.escape(term) + tail

@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from feedback.augment import Varied, counts
-from feedback.coverage import coverage_of
+from feedback.augment import Varied
 from feedback.join import Turn
 from feedback.meaning import Compared
 from feedback.mix import Mixed, told
-from feedback.reviewed import review_counts
-from feedback.snapshot import KTO, SFT, Example, Snapshot, Verdict
+from feedback.rulings import review_counts
+from feedback.snapshot import SFT, Example, Snapshot, Verdict
+from thumbwheel.dataset_figures import WEIGHT_DIGITS, figures_of
 from thumbwheel.dataset_files import line
 from thumbwheel.ledger import REFUSED, USED, WAITING
 
-FORMAT = 3
+FORMAT = 4
 
 
 def row_of(example: Example) -> bytes:
@@ -26,14 +26,19 @@ def row_of(example: Example) -> bytes:
 
 def varied_row_of(varied: Varied) -> bytes:
     """The line of an augmented row: its source's, with another id and question, and whence it came."""
+    return line(_varied_row(varied))
+
+
+def _varied_row(varied: Varied) -> dict[str, object]:
     by = {} if varied.model is None else {"model": varied.model, "version": varied.version}
     came = {"from": varied.source.id, "kind": varied.kind, **by}
-    return line({**_row(varied.source), "id": varied.id, "messages": _messages(varied.turns), "augmented": came})
+    return {**_row(varied.source), "id": varied.id, "messages": _messages(varied.turns), "augmented": came}
 
 
 def _row(example: Example) -> dict[str, object]:
     source = example.proposal.source
-    judged = {} if example.kind == SFT else {"label": example.proposal.label, "weight": round(example.weight, 6)}
+    weight = round(example.weight, WEIGHT_DIGITS)
+    judged = {} if example.kind == SFT else {"label": example.proposal.label, "weight": weight}
     return {
         **judged,
         "id": example.id,
@@ -59,10 +64,16 @@ def _messages(turns: Sequence[Turn]) -> list[dict[str, str]]:
     return [{"role": role, "content": text} for role, text in turns]
 
 
-def reasons_of(verdicts: Mapping[str, Verdict]) -> bytes:
-    """What `reasons.jsonl` holds: where each feedback stands that is no row, a line each, by id."""
+def reasons_of(verdicts: Mapping[str, Verdict], beside: Mapping[str, Sequence[str]]) -> bytes:
+    """What `reasons.jsonl` holds: where each feedback stands that is no row, a line each, by id.
+
+    Where that is about other feedback, with its ids.
+    """
     others = sorted((feedback, verdict) for feedback, verdict in verdicts.items() if verdict[0] != USED)
-    return b"".join(line({"feedback": of, "state": state, "reason": reason}) for of, (state, reason) in others)
+    return b"".join(
+        line({"feedback": of, "state": state, "reason": reason} | ({"beside": beside[of]} if of in beside else {}))
+        for of, (state, reason) in others
+    )
 
 
 def card_of(
@@ -76,11 +87,10 @@ def card_of(
 ) -> bytes:
     """What `card.json` holds: of what the dataset was made, and what became of every feedback.
 
-    Its figures are of the corrections that are trained on and judged by; thumbs without one are under `kto`, rows that
-    were augmented under `augmented`. `tags` are by example; `compared` is what came of comparing rows by their vectors.
+    What is of the rows is counted from their lines (thumbwheel/dataset_figures.py). `tags` are by example; `compared`
+    is what came of comparing rows by their vectors.
     """
-    every = examples
-    examples = [example for example in every if example.kind == SFT]
+    lines = [*map(_row, examples), *map(_varied_row, varied)]
     reasons = {
         state: dict(sorted(Counter(reason for found, reason in verdicts.values() if found == state).items()))
         for state in (REFUSED, WAITING)
@@ -96,27 +106,16 @@ def card_of(
             },
             "incumbent": snapshot.incumbent,
             "feedback": len(verdicts),
-            "rows": len(examples),
-            "kinds": dict(sorted(Counter(example.kind for example in every).items())),
-            "kto": _thumbs([example for example in every if example.kind == KTO]),
-            "merged": sum(len(example.proposal.merged) for example in examples),
-            "new": sum(example.since is None for example in examples),
-            "splits": dict(Counter(example.split for example in examples)),
-            "new_by_split": dict(Counter(example.split for example in examples if example.since is None)),
-            "groups": len({example.group for example in examples}),
-            "authors": len({example.proposal.author for example in examples}),
-            "roles": dict(sorted(Counter(example.proposal.role for example in examples).items())),
+            **figures_of(lines, tags),
             "trust": snapshot.trust,
             "reviews": review_counts(snapshot),
             "refused": reasons[REFUSED],
             "waiting": reasons[WAITING],
-            "redacted": dict(sorted(sum((Counter(one.proposal.redacted) for one in every), Counter[str]()).items())),
+            "redacted": dict(sorted(sum((Counter(one.proposal.redacted) for one in examples), Counter[str]()).items())),
             "names_by": None if snapshot.names_by is None else asdict(snapshot.names_by),
             "embeddings_by": None if snapshot.embeddings_by is None else asdict(snapshot.embeddings_by),
             "semantic": compared.told,
             "mix": told(mixed, snapshot.mix),
-            "coverage": coverage_of(examples, tags),
-            "augmented": {"rows": len(varied), "kinds": counts(varied)},
             "feedback_window_ms": snapshot.window_ms,
             "before": list(snapshot.before),
             "policies": snapshot.policies,
@@ -124,13 +123,3 @@ def card_of(
             "clean": asdict(snapshot.clean),
         }
     )
-
-
-def _thumbs(examples: Sequence[Example]) -> dict[str, object]:
-    """How many thumbs are rows, by split and by whether the answer was liked, and their weight in sum."""
-    counts: dict[str, dict[str, dict[str, float]]] = {}
-    for label, name in ((True, "desirable"), (False, "undesirable")):
-        for split in sorted({example.split for example in examples}):
-            some = [one.weight for one in examples if one.split == split and one.proposal.label is label]
-            counts.setdefault(split, {})[name] = {"rows": len(some), "weight": round(sum(some), 6)}
-    return {"trained_on": False, "splits": counts}

@@ -40,6 +40,8 @@ LOOPS = ((1, 10), (2, 6), (7, 5), (24, 4))
 LOOP_SHARE = 0.6  # of a text's letters that the loop must be
 _REPEATED = re.compile(r"(.{1,24}?)\1{3,}")
 _LAUGH = re.compile(r"[哈嘿呵嘻嘎啊噢哦嗯咯呜w笑草ㅋㅎㅠ]+|[hjxк]+[aeiаеи]*|[aeiаеи]+[hjxхк]+|х[аеи]|[аеи]х|lol|[km]")
+# Of how many letters one may be that says nothing else: 嗯嗯嗯 and the like, a key held down, any other laugh.
+MOST_ALONE = ((re.compile(r"[啊噢哦嗯呜呵咯ㅠ]+"), 12), (re.compile("[a-z]"), 19), (_LAUGH, 30))
 # Where too many of them may stand: no mark is ASCII, a blank, or a letter, except for the two halfwidth ones.
 _MAYBE_MARKS = re.compile(rf"(?:[^\w\s\0-\x7f]|[\uff9e\uff9f]){{{MOST_MARKS + 1},}}")
 
@@ -82,6 +84,19 @@ def compared(text: str) -> str:
     return " ".join(folded.split())
 
 
+def in_one_width(text: str) -> str:
+    """`text` with full-width and half-width characters in their usual width: NFKC of these alone.
+
+    All of NFKC would also make 106 of 10⁶, and a correction of that is one.
+    """
+    usual = "".join(unicodedata.normalize("NFKC", char) if _has_a_width(char) else char for char in text)
+    return unicodedata.normalize("NFC", usual)
+
+
+def _has_a_width(char: str) -> bool:
+    return unicodedata.decomposition(char).startswith(("<wide>", "<narrow>"))
+
+
 def width(text: str) -> int:
     """Length in columns: a Han character or an emoji counts two, since it says more than a letter."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
@@ -97,11 +112,17 @@ def says_nothing(text: str) -> bool:
 
 
 def _is_loop(text: str) -> bool:
-    """Whether most of a text is one thing said over and over, more often than people do; no number, no laugh."""
+    """Whether most of a text is one thing said over and over, more often than people do; no number, no laugh.
+
+    A text of nothing but a laugh is a loop too where it is longer than people laugh.
+    """
     said = "".join(char for char in text.casefold() if char.isalnum())
     for run in _REPEATED.finditer(said):
         unit, long = run.group(1), run.end() - run.start()
         often = next(least for longest, least in LOOPS if len(unit) <= longest)
         if long >= often * len(unit) and long >= LOOP_SHARE * len(said):
-            return not unit.isdigit() and not _LAUGH.fullmatch(unit)
+            if _LAUGH.fullmatch(unit):
+                most = next(most for kind, most in MOST_ALONE if kind.fullmatch(unit))
+                return len(said) > most and set(said) <= set(unit)
+            return not unit.isdigit()
     return False

@@ -8,9 +8,9 @@ assignment a partition's epoch is raised; a consumer of an earlier epoch (one th
 finds that out at its next write, writes nothing, and lets go of it; with nothing left to read it ends. Dead letters in
 a row stop the partition for `PAUSE_S`, since then the fault is more likely ours than the records'.
 
-Feedback whose inference has not arrived within `feedback_window_s` of the feedback's receipt is refused
-(`inference_unknown`, see thumbwheel/ledger.py), and only once the log is read to its end: an inference that lies in it
-unread still joins, however late this process comes to it.
+What waits for anything but a reviewer is refused `feedback_window_s` after its receipt (see `GIVEN_UP` in
+thumbwheel/ledger.py), and only once the log is read to its end: an inference that lies in it unread still joins,
+however late this process comes to it.
 
 It knows nothing of curation. Where the log or the store is away, or the disk is full, it waits and tries again; nothing
 is skipped.
@@ -90,10 +90,10 @@ def take_partitions(store: Store, log: EventLog, places: Collection[Place] | Non
 
 
 def give_up(store: Store, log: EventLog, partitions: Sequence[Position], window_s: float, now_ms: int) -> int:
-    """Refuse feedback that has waited for its inference for `window_s`. Returns how many. Idempotent.
+    """Refuse feedback that has waited for `window_s`. Returns how many. Idempotent.
 
-    Nothing is refused where anything in the log is unread, by whichever consumer: the inference may be in it. Raises
-    StoreUnavailable, LostRace.
+    Nothing is refused where anything in the log is unread, by whichever consumer: what it waits for may be in it.
+    Raises StoreUnavailable, LostRace.
     """
     ends = log.ends()
     with store.write() as tx:
@@ -101,9 +101,9 @@ def give_up(store: Store, log: EventLog, partitions: Sequence[Position], window_
             return 0
         for at in partitions:  # whoever is no longer the partitions' reader decides nothing
             data_rows.advance(tx, at.topic, at.partition, at.epoch, at.offset, at.offset)
-        refused = ingestion.give_up_unseen(tx, now_ms - round(window_s * 1000))
+        refused = ingestion.give_up(tx, now_ms - round(window_s * 1000))
     if refused:
-        log_lines.info("%d feedback refused: their inferences have not arrived within %g s", refused, window_s)
+        log_lines.info("%d feedback refused: what they waited for has not come within %g s", refused, window_s)
     return refused
 
 
@@ -119,7 +119,7 @@ def consume(
 ) -> None:
     """Read until `stop` is set. Raises LostRace when other consumers have taken every partition.
 
-    `poll_s` is the wait where there is nothing to read, `window_s` how long feedback waits for its inference; `apart`
+    `poll_s` is the wait where there is nothing to read, `window_s` how long feedback waits; `apart`
     are the channels whose dead letters have topics of their own, `secret` is the home's.
     """
     wait_s = FIRST_WAIT_S
@@ -192,7 +192,6 @@ def run(argv: list[str]) -> int:
     """The verb `consumer`. Returns 1 when other consumers have taken its place."""
     settings = settings_from(parser("consumer").parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it says is in our errors too
     home = prepare(settings.home)
     stop = stop_on_signals()
     store, log = open_store(settings, home), open_log(settings, home, "member")

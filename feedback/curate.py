@@ -4,10 +4,10 @@ A pure function in canonical order: the same snapshot gives the same bytes, in w
 feedback gets exactly one verdict. It is refused, in this order, as
 
     superseded                       its author said something else later of this answer
-    excluded                         it was excluded, or its inference, or its author (excluding.py)
+    excluded                         it was excluded, or its inference, or its author (thumbwheel/exclusions.py)
     what arrival already refused     training_not_permitted, no_text, foreign, inference_unknown, erased
                                      (thumbwheel/ledger.py)
-    review_refused                   a reviewer refused it (reviewed.py)
+    review_refused                   a reviewer refused it (rulings.py)
     not_chat                         a text completion: a row is a conversation, and would teach another prompt's form
     too_long                         the conversation as it was sent has over RAW_FACTOR * max_prompt_width characters
     not_text                         the conversation holds something that is no text (an image, a tool call)
@@ -37,15 +37,25 @@ or waits, if arrival has not refused it:
 
     inference_not_seen, no_correction
     no_run_yet                       a model looks for names in all rows, and has not in this one yet
+    second_source                    the channel's `trust` asks for two persons' word (trust.py)
+
+and these four end by themselves: received a feedback window before `as_of_ms`, or earlier, it is refused instead, as
+
+    inference_unknown, uncorrected, unused, unconfirmed
+
+A thumb without a correction becomes no row either then, unless the incumbent's dataset holds it or a reviewer has
+approved it. What has both a correction and whoever has to confirm it is taken, however late: only waiting ends. The
+others wait until a reviewer speaks:
+
     speaks_to_model                  the correction tells the model how to answer (addressed.py)
     contradiction                    authors want different answers in the same conversation, and none is an expert
-    second_source, needs_review      the channel's `trust` asks for more than one author's word (trust.py)
+    needs_review                     the channel's `trust` asks for more than one author's word (trust.py)
     quarantined                      one of a flood (flood.py)
-    disagreement                     its reviewers said different things (reviewed.py)
-    proposed                         a model proposed an answer where no correction came (reviewed.py)
+    disagreement                     its reviewers said different things (rulings.py)
+    proposed                         a model proposed an answer where no correction came (rulings.py)
 
-All but the first three and `second_source` end with a reviewer's word: who approves or edits a row releases it, and
-what they want is taught before all that was said otherwise in its conversation.
+Who approves or edits a row releases it, and what they want is taught before all that was said otherwise in its
+conversation.
 
 Personal data and secrets in what is kept are placeholders, and that is what duplicates, groups and ids are made of. A
 split is fixed when a dataset first holds its group (splits.py). Where the rows are too few to train and to judge by,
@@ -59,25 +69,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from feedback import dedupe, flood, meaning, splits, thumbs, trust
 from feedback.augment import Varied, augmented
+from feedback.beside import beside
 from feedback.card import card_of, row_of, varied_row_of
 from feedback.dedupe import Proposal
-from feedback.excluding import excluded
 from feedback.join import superseded
 from feedback.mix import is_stale, mixed, tags_of
-from feedback.proposing import propose, wants_of
-from feedback.reviewed import NOTHING_SAID, words_of
+from feedback.rulings import NOTHING_SAID, words_of
+from feedback.screening import screened, wants_of
 from feedback.shortfall import shortfall
 from feedback.snapshot import AUGMENTED, KTO, Example, Limits, Snapshot, Verdict
+from thumbwheel.dataset_figures import balance
+from thumbwheel.exclusions import holding
 from thumbwheel.ids import digest32
 from thumbwheel.ledger import (
     AUTHOR_CAP,
     CURATION_WAITS,
     EXCLUDED,
     LEFT_OUT,
+    NEEDS_REVIEW,
     NO_CORRECTION,
     NO_RUN_YET,
     QUARANTINED,
@@ -85,6 +98,7 @@ from thumbwheel.ledger import (
     SPLIT_CONFLICT,
     USED,
     WAITING,
+    given_up,
 )
 
 
@@ -92,8 +106,9 @@ from thumbwheel.ledger import (
 class Curation:
     """The dataset's examples by id, the verdict on every feedback, and the splits of groups that are new.
 
-    `varied` are the rows that were augmented, which are in no count of corrections. Where `shortfall` is not empty the
-    dataset is not to be used: it says, for a person, what is missing.
+    `varied` are the rows that were augmented, which are in no count of corrections; `beside` names the other
+    feedback that a verdict is about. Where `shortfall` is not empty the dataset is not to be used: it says, for a
+    person, what is missing.
     """
 
     examples: tuple[Example, ...]
@@ -103,6 +118,7 @@ class Curation:
     rows: bytes
     card: bytes
     varied: tuple[Varied, ...] = ()
+    beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def lines(self) -> list[tuple[str, str, Example]]:
@@ -115,10 +131,14 @@ def curate(snapshot: Snapshot) -> Curation:
     """The dataset that the snapshot makes, byte for byte the same whenever it is asked."""
     proposals, thumbed, verdicts = _proposed(snapshot)
     stale = sum(verdict == (REFUSED, LEFT_OUT) for verdict in verdicts.values())
-    kept, refused = dedupe.resolve(proposals)
+    kept, refused = _standing(proposals)
     stood_for = _stood_for(kept)
-    kept, unconfirmed = trust.admit(kept, snapshot.trust)
     most = snapshot.limits.author_rows
+    standing, (kept, unconfirmed) = kept, trust.admit(kept, snapshot.trust)
+    # What waits for a reviewer all the same, who should see that it is one of many.
+    waiting = [one for one in standing if unconfirmed.get(one.source.feedback) == NEEDS_REVIEW]
+    floods = flood.of_one(waiting, most) | flood.of_many(waiting, proposals, most)
+    unconfirmed |= dict.fromkeys(floods, QUARANTINED)
     reviewed = {proposal.source.feedback for proposal in kept if proposal.decided is not None}
     by_many = set() if snapshot.trust == trust.SINGLE_USER else flood.of_many(kept, proposals, most) - reviewed
     kept = [proposal for proposal in kept if proposal.source.feedback not in by_many]
@@ -149,22 +169,32 @@ def curate(snapshot: Snapshot) -> Curation:
     verdicts |= {
         feedback: (WAITING if reason in CURATION_WAITS else REFUSED, reason) for feedback, reason in refused.items()
     }
+    at_ms = {row.feedback: row.at_ms for row in snapshot.rows}
+    verdicts = {one: given_up(*verdict, at_ms[one], snapshot.closed_ms) for one, verdict in sorted(verdicts.items())}
     # What a mix leaves out keeps its split: drawn anew at each freeze, it would all end among what judges.
     held = {example.group for example in (*every, *mix.left)}
     return Curation(
         examples=tuple(every),
-        verdicts=dict(sorted(verdicts.items())),
+        verdicts=verdicts,
         new_splits={group: split for group, split in sorted(assigned.items()) if group in held},
         shortfall=shortfall(snapshot, mix),
         rows=b"".join([*map(row_of, every), *map(varied_row_of, varied)]),
         card=card_of(snapshot, every, verdicts, mix, varied, tags, compared),
         varied=varied,
+        beside=beside(proposals, verdicts, stood_for),
     )
 
 
 def standing(snapshot: Snapshot) -> list[Proposal]:
     """The corrections that are neither refused for themselves nor the same or nearly the same as another one."""
-    return dedupe.resolve(_proposed(snapshot)[0])[0]
+    return _standing(_proposed(snapshot)[0])[0]
+
+
+def _standing(proposals: Sequence[Proposal]) -> tuple[list[Proposal], dict[str, str]]:
+    """One of all that say the same, and by feedback why others go; nobody makes all others' rows contradictions."""
+    contrary = flood.contrary(proposals)
+    kept, refused = dedupe.resolve(one for one in proposals if one.source.feedback not in contrary)
+    return kept, refused | dict.fromkeys(contrary, QUARANTINED)
 
 
 def _proposed(snapshot: Snapshot) -> tuple[list[Proposal], list[Proposal], dict[str, Verdict]]:
@@ -173,16 +203,19 @@ def _proposed(snapshot: Snapshot) -> tuple[list[Proposal], list[Proposal], dict[
     proposals: list[Proposal] = []
     thumbed: list[Proposal] = []
     gone = superseded(snapshot.rows)
-    barred = excluded(snapshot.rows, snapshot.exclusions) - gone
+    exclusions = holding(snapshot.exclusions)
     wants, words = wants_of(snapshot), words_of(snapshot)
     for row in snapshot.rows:
-        if row.feedback in barred:
+        # Before duplicates are looked for, so whoever else said the same keeps the row. What was taken back stays so.
+        barred = exclusions.of(row.feedback, row.inference, row.author)
+        if barred is not None and row.feedback not in gone:
             verdicts[row.feedback] = REFUSED, EXCLUDED
             continue
         names = snapshot.names.get(row.feedback, ())
-        found = propose(row, row.feedback in gone, wants, names, words.get(row.feedback, NOTHING_SAID))
+        found = screened(row, row.feedback in gone, wants, names, words.get(row.feedback, NOTHING_SAID))
         if found == (WAITING, NO_CORRECTION) and snapshot.uncorrected == KTO:
-            found = thumbs.judged(row, wants, names, words.get(row.feedback, NOTHING_SAID))
+            judged = thumbs.judged(row, wants, names, words.get(row.feedback, NOTHING_SAID))
+            found = found if isinstance(judged, Proposal) and _lapsed(judged, snapshot) else judged
         if isinstance(found, Proposal) and snapshot.names_by is not None and row.feedback not in snapshot.names:
             verdicts[row.feedback] = WAITING, NO_RUN_YET  # it came while names were looked for in the others
         elif isinstance(found, Proposal) and is_stale(row, snapshot.mix, snapshot.as_of_ms):
@@ -192,6 +225,12 @@ def _proposed(snapshot: Snapshot) -> tuple[list[Proposal], list[Proposal], dict[
         else:
             verdicts[row.feedback] = found
     return proposals, thumbed, verdicts
+
+
+def _lapsed(thumb: Proposal, snapshot: Snapshot) -> bool:
+    """Whether its window was over before it was a row or a reviewer spoke."""
+    is_over = thumb.source.at_ms <= snapshot.closed_ms
+    return is_over and thumb.decided is None and example_id(thumb) not in snapshot.since
 
 
 def _merged(kept: Sequence[Proposal], snapshot: Snapshot) -> tuple[list[Proposal], dict[str, str], meaning.Compared]:
@@ -237,7 +276,7 @@ def _stood_for(kept: Sequence[Proposal]) -> dict[str, str]:
 def _weighed(examples: Sequence[Example]) -> list[Example]:
     """The same thumbs, with what each weighs in its split."""
     counts = Counter((example.split, example.proposal.label) for example in examples)
-    weights = {split: thumbs.weights(counts[split, True], counts[split, False]) for split, _ in counts}
+    weights = {split: balance(counts[split, True], counts[split, False]) for split, _ in counts}
     return [replace(one, weight=weights[one.split][not one.proposal.label]) for one in examples]
 
 

@@ -24,24 +24,28 @@ from pathlib import Path
 from typing import Any
 
 from feedback import forms
-from feedback.coverage import in_words
+from feedback.datafiles import passed_over
 from feedback.difference import difference
 from feedback.exports import lay_out, write
 from feedback.frozen import read_frozen
-from feedback.imports import Destination, bring_in, only_tenant, read_files
+from feedback.imports import Destination, bring_in, read_files, tenant_of
 from feedback.meaning import NOT_CONFIGURED
+from feedback.mix import OTHERS
 from feedback.splits import TEST, TRAIN, VALIDATION
 from thumbwheel.artifacts import ArtifactStore
-from thumbwheel.cli import a_text, add_json, parser, settings_from
+from thumbwheel.cli import COMMAND_LINE, a_path, a_text, add_json, parser, settings_from
 from thumbwheel.clock import as_told, system_clock
+from thumbwheel.coverage import in_words
 from thumbwheel.errors import InvalidRequest
+from thumbwheel.eventlog import EventLog
 from thumbwheel.eventlog.opening import open_log
-from thumbwheel.events import ExclusionEvent
+from thumbwheel.events import MAX_NAME_CHARS, MAX_TAG_CHARS, ExclusionEvent
 from thumbwheel.exclusions import holding
 from thumbwheel.home import Home, read_secret
+from thumbwheel.keys import MAX_TENANT
 from thumbwheel.printable import printable, printable_lines
 from thumbwheel.roles import EXPERT, USER
-from thumbwheel.store import curation_rows, dataset_rows, fleet_rows
+from thumbwheel.store import curation_rows, dataset_rows, fleet_rows, release_rows
 from thumbwheel.store.connection import Store, existing_store
 from thumbwheel.why import EXPLAINED
 
@@ -50,7 +54,6 @@ ALL = "all"
 SHOWN = 12  # characters of an id, where a person reads
 LISTED = 20  # of a difference's rows, where a person reads
 NAMES = {"list": (0, 0), "show": (1, 1), "diff": (1, 2), "export": (1, 1), "import": (1, 1)}
-MAX_AUTHOR, MAX_TAG = 512, 128  # characters, as feedback over HTTP may have them
 
 
 def run(argv: list[str]) -> int:
@@ -61,19 +64,7 @@ def run(argv: list[str]) -> int:
     with closing(existing_store(settings, home)) as store:
         if arguments.action == "import":
             with closing(open_log(settings, home)) as log:
-                rows = read_files(Path(arguments.what[0]), arguments.format)
-                tenant = arguments.tenant or only_tenant(store)
-                to = Destination(
-                    arguments.channel, tenant, arguments.author, arguments.role, read_secret(home), tuple(arguments.tag)
-                )
-                done = bring_in(store, log, rows, to, system_clock)
-            told = {"channel": to.channel, "rows": done.rows, "new": done.new}
-            words = [
-                f"{done.rows} rows of {printable(arguments.what[0])}, of which {done.new} are new to {to.channel}.",
-                f"`thumbwheel channel ledger {to.channel}` counts them;",
-                f"`thumbwheel run start {to.channel}` curates them.",
-            ]
-            return _tell(told, words, arguments)
+                return _import(store, log, read_secret(home), arguments)
         artifacts = ArtifactStore(home.artifacts)
         act = {"list": _list, "show": _show, "diff": _diff, "export": _export}[arguments.action]
         return act(store, artifacts, arguments)
@@ -84,18 +75,20 @@ def _options(argv: list[str]) -> argparse.Namespace:
     options.add_argument("action", choices=NAMES)
     options.add_argument("what", nargs="*", help="a dataset's id, or its beginning; import: a file or a folder")
     options.add_argument("--channel", help="list: this channel's alone; import: whose rows they become")
-    options.add_argument("--to", metavar="DIR", help="export: a folder that is not there yet, or empty")
+    options.add_argument("--to", metavar="DIR", type=a_path, help="export: a folder that is not there yet, or empty")
     options.add_argument("--format", choices=forms.FORMS, help="import: by itself, if it is left out")
     options.add_argument("--split", choices=(*SPLITS, ALL), default=TRAIN, help="export: train by default")
     options.add_argument("--kind", choices=forms.KINDS, default=forms.SFT, help="export: sft by default")
     options.add_argument(
-        "--author", type=a_text(MAX_AUTHOR), help="import: of whom all rows are; else each conversation has its own"
+        "--author", type=a_text(MAX_NAME_CHARS), help="import: of whom all rows are; else each conversation has its own"
     )
     options.add_argument("--role", choices=(USER, EXPERT), default=USER, help="import: whose word it is")
     options.add_argument(
-        "--tag", type=a_text(MAX_TAG), action="append", default=[], help="import: what all rows are marked with"
+        "--tag", type=a_text(MAX_TAG_CHARS), action="append", default=[], help="import: what all rows are marked with"
     )
-    options.add_argument("--tenant", help="import: whose rows they become, where there are several tenants")
+    options.add_argument(
+        "--tenant", type=a_text(MAX_TENANT), help="import: whose rows they become, where there are several tenants"
+    )
     add_json(options)
     arguments = options.parse_args(argv)
     least, most = NAMES[arguments.action]
@@ -116,8 +109,30 @@ def _tell(told: object, words: Sequence[str], arguments: argparse.Namespace) -> 
     return 0
 
 
+def _import(store: Store, log: EventLog, secret: bytes, arguments: argparse.Namespace) -> int:
+    path = Path(arguments.what[0])
+    rows, unread = read_files(path, arguments.format), passed_over(path)
+    tenant = tenant_of(store, arguments.tenant)
+    to = Destination(arguments.channel, tenant, arguments.author, arguments.role, secret, tuple(arguments.tag))
+    done = bring_in(store, log, rows, to, system_clock)
+    told = {"channel": to.channel, "rows": done.rows, "new": done.new, "repeated": done.repeated, "unread": unread}
+    words = [f"{done.rows} rows of {arguments.what[0]}, of which {done.new} are new to {to.channel}."]
+    if done.repeated:
+        words.append(f"{done.repeated} say the same as another row there, and count once.")
+    if known := done.rows - done.new - done.repeated:
+        words.append(f"{known} were brought in before.")
+    if unread:
+        words.append(f"{len(unread)} files are no data by their names, and were not read:")
+        words += _some([f"  {name}" for name in unread])
+    words.append(f"`thumbwheel channel ledger {to.channel}` counts them;")
+    words.append(f"`thumbwheel run start {to.channel}` curates them.")
+    return _tell(told, words, arguments)
+
+
 def _list(store: Store, _: ArtifactStore, arguments: argparse.Namespace) -> int:
     with store.read() as tx:
+        if arguments.channel is not None:
+            release_rows.get_channel(tx, arguments.channel)
         found = dataset_rows.datasets_of(tx, arguments.channel)
     told = [
         {name: row[name] for name in ("id", "channel", "run", "created_ms")}
@@ -165,10 +180,23 @@ def _in_words(told: Mapping[str, Any]) -> list[str]:
     if made := card.get("augmented", {}).get("rows"):
         words.append(f"{made} more rows are augmented: {_counted(card['augmented']['kinds'])}.")
     words += in_words(card["coverage"]) if "coverage" in card else []
-    for tag, part in ((card.get("mix") or {}).get("shares") or {}).items():
-        words.append(f"Of the mix {part['got']:.0%} are {tag}, and {part['wanted']:.0%} were wanted.")
+    mix = card.get("mix") or {}
+    parts = {**(mix.get("shares") or {}), **({OTHERS: mix["other"]} if mix.get("other") else {})}
+    for tag, part in parts.items():
+        words.append(
+            f"Of the mix {part['got']:.0%} are {tag}, and {part['wanted']:.0%} were wanted; it left out "
+            f"{part['left_out']} such rows."
+        )
+    if mix.get("too_old"):
+        words.append(f"{mix['too_old']} were older than the {mix['max_age_days']} days that it looks back.")
     if card.get("redacted"):
         words.append(f"Taken out of conversations: {_counted(card['redacted'])}.")
+    if card.get("erased"):
+        frozen = ", ".join(card.get("as_frozen", ()))
+        words.append(
+            f"{card['erased']} rows went since with persons who were erased. The figures of rows are of those that are "
+            f"left; as it was frozen still stands: {frozen}."
+        )
     words += [f"{file['path']}: {file['bytes']} bytes, sha256 {file['sha256']}." for file in told["files"]]
     return words
 
@@ -186,18 +214,26 @@ def _diff(store: Store, artifacts: ArtifactStore, arguments: argparse.Namespace)
 def _changes(found: Mapping[str, Any]) -> list[str]:
     counts = found["counts"]
     words = [
-        f"From {found['from'][:SHOWN]} ({counts['before']} rows) to {found['to'][:SHOWN]} ({counts['after']}): "
-        f"{counts['same']} stay, {counts['added']} are added, {counts['removed']} removed, {counts['changed']} have "
-        "another target."
+        f"From {found['from'][:SHOWN]} to {found['to'][:SHOWN]}, thumbs and other wordings among the rows: "
+        f"{counts['before']} were there and {counts['after']} are; {counts['same']} stay, {counts['added']} are added, "
+        f"{counts['removed']} removed, {counts['changed']} have another target."
     ]
-    words += _some([f"+ {one['id']} {one['split']}; {one['feedback']} was {one['was']}" for one in found["added"]])
-    words += _some([f"- {one['id']} {one['split']}; {one['feedback']} is {one['is']}" for one in found["removed"]])
+    words += _some([f"+ {_line(one)} {_stood(one['was'], 'was')}" for one in found["added"]])
+    words += _some([f"- {_line(one)} {_stood(one['is'], 'is')}" for one in found["removed"]])
     words += _some([f"~ {one['from']} is {one['to']} {one['split']}" for one in found["changed"]])
     if found["moved"] is None:
         return [*words, "One of them does not say where other feedback stood."]
     words.append(f"{counts['moved']} feedback that is no row stands elsewhere now.")
     words += _some([f"  {one['feedback']} was {one['was']}, is {one['is']}" for one in found["moved"]])
     return words + [f"  {place}: {was}, now {is_}" for place, (was, is_) in found["reasons"].items() if was != is_]
+
+
+def _line(one: Mapping[str, Any]) -> str:
+    return f"{one['id']} {one['split']}; {one['feedback']}"
+
+
+def _stood(place: str | None, verb: str) -> str:
+    return f"{verb} not there" if place is None else f"{verb} {place}"
 
 
 def _some(lines: Sequence[str]) -> list[str]:
@@ -227,7 +263,7 @@ def _export(store: Store, artifacts: ArtifactStore, arguments: argparse.Namespac
         "excluded": excluded,
     }
     with store.write() as tx:
-        fleet_rows.record(tx, system_clock(), "command line", "export_dataset", row["id"], None, told)
+        fleet_rows.record(tx, system_clock(), COMMAND_LINE, "export_dataset", row["id"], None, told)
     words = [f"{_counted(export.rows)} of {row['id'][:SHOWN]} are in {arguments.to} as {arguments.format}."]
     if excluded:
         words.append(f"{len(excluded)} of its rows were excluded since, and are left out.")

@@ -1,12 +1,13 @@
 """Which of several corrections that say the same stays: a pure function.
 
 Two conversations are the same, and two targets, when they are after `clean.compared`; a system prompt may hold other
-numbers, such as today's date. Within one conversation an author's last word counts, before all others the latest
-expert's, and before these what reviewers decided last; what a model proposed counts where no person speaks. If two
-authors then want different answers, neither is taken (a contradiction); answers that differ in politeness, marks or a
-slip are not different (gist.py). Of those that are left, rows with the same turns and target are one, whatever their
-system prompts, and so are near ones (near.py). The first received stays, before all others one that was reviewed, or
-in the words of the latest expert, and says for whom it stands.
+numbers, such as today's date. Answers to people who gave other personal data do not contradict each other. Within one
+conversation an author's last word counts, before all others the latest expert's, and before these what reviewers
+decided last; what a model proposed counts where no person speaks. If two authors then want different answers, neither
+is taken (a contradiction); answers that differ in politeness, marks or a slip are not different (gist.py). Of those
+that are left, rows with the same turns and target are one, whatever their system prompts, and so are near ones
+(near.py). The first received stays, before all others one that was reviewed, or in the words of the latest expert,
+and says for whom it stands.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Proposal:
     the answer itself, was liked. `redacted` counts the values that were taken out of the conversation, by
     kind. `merged` is the other feedback that it stands for, `voices` the authors and roles of all of it; both are
     known once duplicates are gone. `decided` is None unless reviewers want it taught, and orders their decisions, the
-    latest last; `reviews` are their ids, each with its reviewer.
+    latest last; `reviews` are their ids, each with its reviewer. `private` is a digest of the personal data that was
+    taken out of the conversation: it tells strangers' questions apart, and is kept nowhere.
     """
 
     source: Joined
@@ -50,6 +52,7 @@ class Proposal:
     label: bool | None = None
     decided: tuple[int, str] | None = None
     reviews: tuple[tuple[str, str], ...] = ()
+    private: str = field(default="", repr=False)
 
     @property
     def author(self) -> str:
@@ -85,9 +88,13 @@ def group_key(user_turn: str) -> str:
     return digest32(_packed("group", compared(user_turn)), KEY_CHARS)
 
 
-def contest_key(turns: Sequence[Turn]) -> str:
-    """The same for conversations in which different targets contradict each other."""
-    return conversation_key([(role, _NUMBER.sub("0", text) if role == "system" else text) for role, text in turns])
+def contest_key(turns: Sequence[Turn], private: str = "") -> str:
+    """The same for conversations in which different targets contradict each other.
+
+    `private` is `Proposal.private`: what two people ask for their own numbers has an answer for each.
+    """
+    key = conversation_key([(role, _NUMBER.sub("0", text) if role == "system" else text) for role, text in turns])
+    return digest32(_packed("private", key, private), KEY_CHARS) if private else key
 
 
 def _packed(*parts: str) -> bytes:
@@ -97,7 +104,7 @@ def _packed(*parts: str) -> bytes:
 def resolve(proposals: Iterable[Proposal]) -> tuple[list[Proposal], dict[str, str]]:
     """The proposals that stay, by time of receipt, and the reason by feedback for each that does not."""
     proposals = list(proposals)
-    contests = {one.source.feedback: contest_key(one.turns) for one in proposals}
+    contests = {one.source.feedback: contest_key(one.turns, one.private) for one in proposals}
     targets: dict[str, set[str]] = {}
     for one in proposals:
         targets.setdefault(contests[one.source.feedback], set()).add(one.target)

@@ -2,8 +2,9 @@
 
 It asks the server that the setting `embeddings` names, any one with OpenAI's route /v1/embeddings, for one vector of
 each row's last question and one of its target. **Both leave the house**, with personal data and secrets masked as in
-the row, and nothing else does. A first small question tells which version answers; what that version has answered
-before is not asked again, so a job that was killed goes on where it was.
+the row, and nothing else does. A first question, of texts that are no house's (hard_negatives.py), tells which version
+answers and how near it lays what means different things; what that version has answered before is not asked again, so
+a job that was killed goes on where it was.
 
 Curation reads what is recorded out of the store again (capture.py), so a dataset depends on the log alone. A server
 that does not answer holds up nobody: it is asked a few times, then the run goes on without, and log and card say why.
@@ -28,6 +29,7 @@ from feedback import meaning, teacher
 from feedback.clean import clean
 from feedback.curate import standing
 from feedback.dedupe import Proposal
+from feedback.hard_negatives import TEXTS
 from feedback.names import By
 from feedback.naming import Await, Note
 from feedback.snapshot import Snapshot
@@ -40,7 +42,6 @@ from thumbwheel.store.connection import Store
 
 AT_ONCE = 16  # rows a request, of two texts each: under 3 MB of answer at 4,096 numbers a vector
 VERSION_CHARS = 200
-PROBE = "thumbwheel"  # what is asked to hear which version answers
 ANOTHER_VERSION = "another_version"
 TOO_MUCH = frozenset({"http_400", "http_413", "http_422"})  # what one text of a request may bring about for all
 
@@ -105,17 +106,17 @@ def record_embeddings(
 
     `take` reads the snapshot with what is recorded by somebody. Raises StoreUnavailable, and what `until` raises.
     """
-    found = asyncio.run(_version(embedder))
-    if isinstance(found, Failed):
-        log_lines.warning("no embeddings (%s): rows that say the same in other words stay", found.reason)
-        return None, found.reason
-    by = By(embedder.server.model, found)
+    probed = asyncio.run(_probe(embedder))
+    if isinstance(probed, Failed):
+        log_lines.warning("no embeddings (%s): rows that say the same in other words stay", probed.reason)
+        return None, probed.reason
+    by = By(embedder.server.model, probed.version)
     with store.read() as tx:
         snapshot = take(tx, by)
     known = {id_ for id_, value in snapshot.embeddings.items() if value is not None}
     lacking = meaning.wanted(standing(snapshot), known, by)
     if lacking:
-        asking = _Asking(embedder, by, snapshot.channel, clock, lambda done: note(done, len(lacking)))
+        asking = _Asking(embedder, by, probed.apart, snapshot.channel, clock, lambda done: note(done, len(lacking)))
         asyncio.run(asking.all_of(lacking))
         until({CURATION: embedder.log.ends()[CURATION]})
         if asking.failed:
@@ -124,19 +125,30 @@ def record_embeddings(
     return by, None
 
 
-async def _version(embedder: Embedder) -> str | Failed:
+@dataclass(frozen=True)
+class _Probed:
+    """Who answers, and how near they lay the nearest two texts that mean different things (a cosine)."""
+
+    version: str
+    apart: float
+
+
+async def _probe(embedder: Embedder) -> _Probed | Failed:
     async with teacher.client(embedder.key, 1) as http:
-        stream = teacher.post_all(http, embedder.server, EMBEDDINGS, [question([PROBE])], embedder.patience)
+        stream = teacher.post_all(http, embedder.server, EMBEDDINGS, [question(TEXTS)], embedder.patience)
         async with aclosing(stream):
-            async for _, said in stream:
-                return said if isinstance(said, Failed) else said.version
-    raise AssertionError("one question, one answer")
+            _, said = await anext(stream)
+    if isinstance(said, Failed):
+        return said
+    apart = meaning.apart(said.vectors) if len(said.vectors) == len(TEXTS) else None
+    return Failed(MALFORMED) if apart is None else _Probed(said.version, apart)
 
 
 @dataclass
 class _Asking:
     embedder: Embedder
     by: By
+    apart: float
     channel: str
     clock: Clock
     note: Callable[[int], None]
@@ -178,7 +190,8 @@ class _Asking:
             return ANOTHER_VERSION
         if len(said.vectors) != 2 * len(batch):
             return MALFORMED
-        values = [meaning.packed(said.vectors[2 * at : 2 * at + 2]) for at in range(len(batch))]
+        pairs = zip(said.vectors[::2], said.vectors[1::2], strict=True)
+        values = [meaning.packed(asked, answered, self.apart) for asked, answered in pairs]
         if not all(values):
             return MALFORMED
         made = [self._event(one, value) for one, value in zip(batch, values, strict=True)]

@@ -1,7 +1,8 @@
 """A dataset's rows as files that other programs read: laid out as a pure function, then written, whole or not at all.
 
 One file a split: `train.json` for ShareGPT and Alpaca (a list, one row a line), `train.jsonl` for the others. Beside
-the first two lies LLaMA-Factory's dataset_info.json, in which `<channel>_<split>` names the file. The folder is 0700,
+the first two lies LLaMA-Factory's dataset_info.json, in which `<channel>_<split>` names the file; beside all of them a
+README.md with the columns, for Hugging Face's library. The folder is 0700,
 its files 0600, and nothing is ever written over. Whose a correction was is only in the form `jsonl`.
 
 It knows nothing of the store.
@@ -18,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from feedback.forms import ALPACA, KTO, PREFERENCE, SHAREGPT, described, is_a, said_as
+from feedback.folders import check_free, unwritable
+from feedback.forms import ALPACA, KTO, PREFERENCE, SHAREGPT, columns_of, described, is_a, said_as
 from thumbwheel.dataset_files import line
-from thumbwheel.errors import InvalidRequest, StoreUnavailable
+from thumbwheel.errors import InvalidRequest
 
-DESCRIPTION = "dataset_info.json"
+DESCRIPTION, README = "dataset_info.json", "README.md"
 LISTS = (SHAREGPT, ALPACA)
 
 
@@ -58,15 +60,22 @@ def lay_out(rows: Sequence[Mapping[str, Any]], form: str, kind: str, splits: Seq
     if not files:
         what = {PREFERENCE: " with a rejected answer", KTO: " that is a thumb alone"}.get(kind, "")
         raise InvalidRequest(f"No row{what} of {', '.join(splits)} can be said as {form}; nothing was written.")
+    files[README] = _readme(form, kind, channel)
     if form in LISTS:
         files[DESCRIPTION] = json.dumps(about, indent=2).encode() + b"\n"
     return Export(files, counts, tuple(left_out))
 
 
+def _readme(form: str, kind: str, channel: str) -> bytes:
+    """What Hugging Face's library reads of a folder: the columns, in JSON, which is YAML too."""
+    about = json.dumps({"features": columns_of(form, kind)})
+    words = f"Rows of kind {kind} of a dataset of Thumbwheel's channel {channel}, in the form {form}."
+    return f"---\ndataset_info: {about}\n---\n\n{words}\n".encode()
+
+
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Make `folder` with the files. Raises InvalidRequest where something is there, StoreUnavailable."""
-    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise InvalidRequest(f"{folder} is there already and is not written over; a new or an empty folder is right.")
+    """Make `folder` with the files. Raises InvalidRequest where something is there, or it cannot be written."""
+    check_free(folder)
     staging: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +85,7 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
                 file.write(content)
         staging.rename(folder)  # onto an empty folder at most
     except OSError as error:
-        raise StoreUnavailable(f"{folder} cannot be written: {error.strerror}") from error
+        raise unwritable(folder, error) from error
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)

@@ -105,6 +105,42 @@ def described(form: str, kind: str, file: str) -> dict[str, Any] | None:
     return None
 
 
+def columns_of(form: str, kind: str) -> list[dict[str, Any]]:
+    """The columns of a form, as Hugging Face's datasets has them in a README.
+
+    Its library else takes a column for what the first file holds, and cannot read a text where that one had nothing.
+    """
+    turns = _list_of("role", "content")
+    judged = {"kto_tag": "bool"} if kind == KTO else {}
+    if form == HF:
+        wanted = ("chosen", "rejected") if kind == PREFERENCE else ("completion",)
+        label = {"label": "bool"} if kind == KTO else {}
+        return _columns({"id": "string", "prompt": turns, **dict.fromkeys(wanted, turns), **label})
+    if form == SHAREGPT:
+        said = [{"name": name, "dtype": "string"} for name in ("from", "value")]
+        pair = {name: {"struct": said} for name in ("chosen", "rejected")} if kind == PREFERENCE else {}
+        turns = _list_of("from", "value")
+        return _columns({"id": "string", "conversations": turns, "system": "string", **pair, **judged})
+    if form == ALPACA:
+        texts = ("instruction", "input", *(("chosen", "rejected") if kind == PREFERENCE else ("output",)), "system")
+        history = {"list": {"list": "string"}}
+        return _columns({"id": "string", **dict.fromkeys(texts, "string"), "history": history, **judged})
+    texts = ("completion", "rejected", "group", "split", "feedback", "inference", "author", "role", "since", "kind")
+    counts = dict.fromkeys(("sources", "reviewers"), "int64")
+    lists = {name: {"list": "string"} for name in ("merged", "reviews")}
+    came = {"struct": [{"name": name, "dtype": "string"} for name in ("from", "kind", "model", "version")]}
+    weighed = {"label": "bool", "weight": "float64"} if kind == KTO else {"augmented": came}
+    return _columns({"id": "string", "messages": turns, **dict.fromkeys(texts, "string"), **counts, **lists, **weighed})
+
+
+def _list_of(*names: str) -> dict[str, Any]:
+    return {"list": [{"name": name, "dtype": "string"} for name in names]}
+
+
+def _columns(types: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": name, **(type_ if isinstance(type_, dict) else {"dtype": type_})} for name, type_ in types.items()]
+
+
 def _plain(message: Message) -> dict[str, Any]:
     return {"role": message["role"], "content": message["content"]}
 
@@ -159,6 +195,7 @@ def _read(record: object, form: str | None) -> Row:
     if held.get("augmented"):
         raise _Fault("it is an augmented row (`augmented`), whose source is a row of its own; take it out")
     row = {SHAREGPT: _sharegpt, ALPACA: _alpaca, HF: _hf, JSONL: _jsonl}[known](held)
+    _check_question(row.messages)
     try:
         json.dumps([row.messages, row.target, row.rejected], ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -166,6 +203,14 @@ def _read(record: object, form: str | None) -> Row:
     except (TypeError, RecursionError):
         raise _Fault("it holds more than JSON has; a turn's content is text") from None
     return row
+
+
+def _check_question(turns: Sequence[Message]) -> None:
+    if not any(turn["role"] == "user" for turn in turns):
+        raise _Fault("it has no question; a row is at least a user's turn (`human`, `user`) and the answer to it")
+    content = turns[-1]["content"]
+    if turns[-1]["role"] == "user" and isinstance(content, str) and not content.strip():
+        raise _Fault("its question is blank; a row is at least a user's turn and the answer to it")
 
 
 def _no_form(form: str | None) -> str:

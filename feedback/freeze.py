@@ -43,7 +43,7 @@ from thumbwheel.errors import ArtifactError, JobError, LostRace, StoreUnavailabl
 from thumbwheel.eventlog import EventLog
 from thumbwheel.eventlog.opening import open_log
 from thumbwheel.home import Home, prepare
-from thumbwheel.ledger import NO_RUN_YET, USED, WAITING
+from thumbwheel.ledger import NO_RUN_YET, USED, WAITING, given_up
 from thumbwheel.progress import AGAIN, note, seconds_left
 from thumbwheel.records import Run
 from thumbwheel.rollouts import advance_run, finish_run
@@ -129,7 +129,7 @@ def publish(artifacts: ArtifactStore, scratch: Path, curation: Curation) -> str:
     try:
         scratch.mkdir(mode=0o700, parents=True)
         (scratch / ROWS).write_bytes(curation.rows)
-        (scratch / REASONS).write_bytes(reasons_of(curation.verdicts))
+        (scratch / REASONS).write_bytes(reasons_of(curation.verdicts, curation.beside))
         (scratch / CARD).write_bytes(curation.card)
     except OSError as error:
         raise StoreUnavailable(f"the dataset cannot be written: {error.strerror}") from error
@@ -244,11 +244,11 @@ def _commit(store: Store, run_id: str, snapshot: Snapshot, curation: Curation, s
 
 
 def _rulings(snapshot: Snapshot, curation: Curation, instead: Mapping[str, tuple[str, str | None]]) -> list[Ruling]:
-    """The verdicts that change where a feedback stands; `instead` replaces a state's verdict."""
+    """The verdicts that change where a feedback stands; `instead` replaces a state's verdict, in a row's window."""
     rulings = []
     for row in snapshot.rows:
         verdict = curation.verdicts[row.feedback]
-        state, reason = instead.get(verdict[0], verdict)
+        state, reason = given_up(*instead.get(verdict[0], verdict), row.at_ms, snapshot.closed_ms)
         if state != USED and (state, reason) != (row.state, row.reason):
             rulings.append(Ruling(row.feedback, row.at_ms, row.seq, (row.state, row.reason), state, reason))
     return rulings

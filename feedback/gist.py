@@ -121,8 +121,12 @@ def gist(text: str) -> tuple[str, ...]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    text = text.replace("两", "二").replace("〇", "零").replace("个小时", "小时")
-    return tuple(word for word in _WORD.findall(_TENS.sub(_digits, text)) if word not in _SILENT)
+    return tuple(word for word in _WORD.findall(in_digits(text.replace("个小时", "小时"))) if word not in _SILENT)
+
+
+def in_digits(text: str) -> str:
+    """`text` with its Chinese numerals up to ninety-nine in digits, where they are a whole number."""
+    return _TENS.sub(_digits, text.replace("两", "二").replace("〇", "零"))
 
 
 def _digits(found: re.Match[str]) -> str:

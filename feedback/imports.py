@@ -6,7 +6,8 @@ reach it, `thumbwheel why` explains it; and as it bears no thumb and no release,
 
 Ids are made of channel, tenant, author and content, so the same file twice adds nothing. They bear the day 0, of which
 retention knows nothing: what was brought in stays. Where no author is named each conversation has its own, made of its
-turns: not of its beginning, for many begin with the same greeting.
+turns: not of its beginning, for many begin with the same greeting. That is for the caps, which count an author's rows;
+to a channel that asks for two sources all of these together are one (trust.py).
 
 All is read before anything is appended, and one bad line refuses it all. A killed import may have appended a part; the
 next one adds the rest.
@@ -24,10 +25,11 @@ import msgspec
 from feedback.datafiles import data_files, records
 from feedback.forms import Row, read_row
 from thumbwheel import events
+from thumbwheel.cli import COMMAND_LINE
 from thumbwheel.clock import Clock
 from thumbwheel.errors import Conflict, InvalidRequest
 from thumbwheel.eventlog import EventLog
-from thumbwheel.events import IMPORTED, FeedbackEvent, InferenceEvent
+from thumbwheel.events import IMPORTED, NOBODY, FeedbackEvent, InferenceEvent
 from thumbwheel.ids import digest32, feedback_id, mint_inference_id
 from thumbwheel.store import data_rows, fleet_rows, release_rows
 from thumbwheel.store.connection import Store
@@ -53,10 +55,11 @@ class Destination:
 
 @dataclass(frozen=True)
 class Imported:
-    """How many rows were read, and how many events' pairs were new."""
+    """How many rows were read, how many of them were new, and how many say the same as another one of them."""
 
     rows: int
     new: int
+    repeated: int
 
 
 def read_files(path: Path, form: str | None) -> list[Row]:
@@ -82,7 +85,7 @@ def read_files(path: Path, form: str | None) -> list[Row]:
 
 def as_events(row: Row, to: Destination, now_ms: int) -> Pair:
     """The inference and the feedback that stand for a row."""
-    author = to.author or f"{IMPORTED}-{digest32(msgspec.json.encode(row.messages), AUTHOR_CHARS)}"
+    author = to.author or f"{NOBODY}{digest32(msgspec.json.encode(row.messages), AUTHOR_CHARS)}"
     content = msgspec.json.encode([to.channel, to.tenant, author, row.messages, row.target, row.rejected])
     entropy = hashlib.blake2b(content, digest_size=10, person=b"import", key=to.secret).digest()
     inference = InferenceEvent(
@@ -136,14 +139,25 @@ def bring_in(store: Store, log: EventLog, rows: Sequence[Row], to: Destination, 
         log.append(events.FEEDBACK, [(one.inference, events.encode(one)) for _, one in part], durable=True)
     with store.write() as tx:
         told = {"rows": len(rows), "new": len(new), "author": to.author, "role": to.role, "tags": list(to.tags)}
-        fleet_rows.record(tx, now_ms, "command line", "import_dataset", to.channel, None, told)
-    return Imported(len(rows), len(new))
+        fleet_rows.record(tx, now_ms, COMMAND_LINE, "import_dataset", to.channel, None, told)
+    return Imported(len(rows), len(new), len(rows) - len(pairs))
 
 
-def only_tenant(store: Store) -> str:
-    """The tenant of the application keys, if they have but one. Raises InvalidRequest."""
+def tenant_of(store: Store, asked: str | None) -> str:
+    """The tenant that the rows become: the one asked for, if an application key has it, else the only one there is.
+
+    Raises InvalidRequest: of a tenant without a key nobody could ever ask what became of the rows.
+    """
     with store.read() as tx:
-        tenants = {key.tenant for key in fleet_rows.all_keys(tx) if key.kind == "app"}
-    if len(tenants) != 1:
-        raise InvalidRequest(f"There are {len(tenants)} tenants here; --tenant says whose the rows become.")
-    return tenants.pop()
+        known = sorted({key.tenant for key in fleet_rows.all_keys(tx) if key.kind == "app"})
+    here = f"the tenants here are {', '.join(known)}" if known else "no tenant is here yet"
+    if asked is None:
+        if len(known) != 1:
+            raise InvalidRequest(f"--tenant says whose the rows become: {here}. Nothing was imported.")
+        return known[0]
+    if asked not in known:
+        raise InvalidRequest(
+            f"No application key is of the tenant {asked}: {here}. `thumbwheel keys create --tenant {asked}` makes it "
+            "one, if it is no slip. Nothing was imported."
+        )
+    return asked

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 from sqlalchemy import Connection
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from thumbwheel import events
 from thumbwheel.erasure import scrubbed
@@ -26,14 +26,12 @@ from thumbwheel.eventlog import EventLog, Place, Record
 from thumbwheel.events import DeadLetterEvent, ErasureEvent, Event, FeedbackEvent, InferenceEvent, decode
 from thumbwheel.ids import channel_tag, channel_tag_in
 from thumbwheel.store import data_rows, dead_letter_rows, erasure_rows, ingestion, release_rows
-from thumbwheel.store.connection import Store
+from thumbwheel.store.connection import Store, translated
 from thumbwheel.store.dead_letter_rows import DeadLetter
 
 BATCH = 2_000  # records a transaction, at most
 WARY = 20  # batches after one that was not all good and new
 STREAK = 10
-OUTAGES = (OperationalError, InterfaceError, InternalError)
-"""Locked, full, away, or a server that only reads now: no record's fault."""
 
 log_lines = logging.getLogger("thumbwheel.consumer")
 
@@ -100,15 +98,13 @@ def _all_at_once(store: Store, at: Position, batch: Sequence[_Decoded], secret: 
     if any(isinstance(event, str) for _, event in batch):
         return None
     after = replace(at, offset=batch[-1][0].offset, streak=0)
-    try:
+
+    def write() -> None:
         with store.write(alone=False) as tx:
             data_rows.advance(tx, at.topic, at.partition, at.epoch, at.offset, after.offset)
             _handle(tx, batch, secret, fresh=True)
-    except (StoreUnavailable, LostRace):
-        raise
-    except Exception:  # noqa: BLE001 - whatever it is, it is found again, with the record whose fault it is
-        return None
-    return after
+
+    return after if _fault(write) is None else None  # whatever it is, it is found again, with the record whose it is
 
 
 def _ingest(
@@ -173,12 +169,21 @@ def _handle(tx: Connection, batch: Sequence[_Decoded], secret: bytes, *, fresh: 
 
 def _why_not(tx: Connection, batch: Sequence[_Decoded], secret: bytes) -> str | None:
     """Ingest, all or nothing; why not, if not. Trouble of the store itself is raised."""
-    try:
+
+    def write() -> None:
         with tx.begin_nested():
             _handle(tx, batch, secret, fresh=False)
-    except OUTAGES:
-        raise
-    except Exception:  # noqa: BLE001 - a record can be wrong in ways that nobody foresaw; it is kept with its traceback
+
+    return _fault(write)
+
+
+def _fault(write: Callable[[], None]) -> str | None:
+    """Write; where some record of what is written is at fault, how. What is no record's fault is raised."""
+    try:
+        write()
+    except Exception as error:  # a record can be wrong in ways that nobody foresaw; it is kept with its traceback
+        if isinstance(translated(error) if isinstance(error, DBAPIError) else error, (StoreUnavailable, LostRace)):
+            raise
         return f"not handled: {traceback.format_exc()}"
     return None
 

@@ -8,11 +8,13 @@ event alone, so the same events make the same dataset. Two rows are one where al
     the conversation before the question is the same, and the question's script
     numbers, negations, names, codes (near.py), and what the numbers count (opposites.py) are the same, in order
     no word of a listed kind is exchanged for another one: 开通 and 关闭, before and after, red and blue
+    the questions have the same content (function_words.py), in whatever order; or their vectors lie nearer than those
+    of any two questions that are known to mean different things do (hard_negatives.py), by the same model
     the shorter target shares SHARED of its words with the other one
 
-A vector alone merges nothing, then: models lay 要退货 and 不要退货 close. Where a model lays everything close
-(MOST_USUAL), or there is too little to tell by, nothing is merged, and the card says so. Vectors are whole numbers, and
-their products exact, so no machine adds them up to something else.
+A vector alone merges nothing, then: models lay 要退货 and 不要退货 close, and a dog near a cat. Where a model lays
+everything close (MOST_USUAL), or there is too little to tell by, nothing is merged, and the card says so. Vectors are
+whole numbers, and their products exact, so no machine adds them up to something else.
 
 It knows nothing of who computed the vectors, and of what the texts say beyond the above.
 """
@@ -25,6 +27,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,13 +36,14 @@ from numpy.typing import NDArray
 from feedback import dedupe
 from feedback.clean import width
 from feedback.dedupe import Proposal
+from feedback.function_words import content
 from feedback.names import By
 from feedback.near import core, said
 from feedback.opposites import Sense, exchanged, measures, senses
-from feedback.scripts import script_of
 from thumbwheel.ids import digest32
 from thumbwheel.ledger import SEMANTIC_DUPLICATE
 from thumbwheel.roles import EXPERT
+from thumbwheel.scripts import script_of
 
 WHAT = "embedding"
 NOT_CONFIGURED = "not_configured"
@@ -70,13 +74,15 @@ class Near:
 class Compared:
     """What came of it, as the card says it. `off` is why nothing was compared.
 
-    `rows` have vectors, `without` have none; `usual` are the cosines of question and target between different rows.
+    `rows` have vectors, `without` have none; `usual` are the cosines of question and target between different rows,
+    `apart` is that of the nearest two hard negatives.
     """
 
     off: str | None
     rows: int = 0
     without: int = 0
     usual: tuple[float, ...] = ()
+    apart: float | None = None
     merged: int = 0
 
     @property
@@ -96,27 +102,69 @@ def event_id(feedback: str, by: By, texts: tuple[str, str]) -> str:
     return f"computed-{digest32(msgspec.json.encode((WHAT, feedback, by.model, by.version, *texts)), 26)}"
 
 
-def packed(vectors: Sequence[Sequence[float]]) -> list[str] | None:
-    """The vectors as an event holds them: a byte a number, in base64; None where one is no direction."""
-    found = []
-    for vector in vectors:
-        most = max(map(abs, vector), default=0.0)
-        if not all(map(math.isfinite, vector)) or most == 0 or len(vector) > MOST_DIMENSIONS:
-            return None
-        whole = np.rint(np.asarray(vector, np.float64) / most * FULL).astype(np.int8)
-        found.append(base64.b64encode(whole.tobytes()).decode())
-    return found
+class _Recorded(msgspec.Struct, frozen=True):
+    """What an event holds: two vectors, a byte a number in base64, and how near their model lays hard negatives."""
+
+    question: str
+    target: str
+    apart: float
 
 
-def _unpacked(value: object) -> tuple[Vector, Vector] | None:
-    """What `packed` made of two vectors; None of anything else, such as what an erasure left."""
+class _Vectors(NamedTuple):
+    question: Vector
+    target: Vector
+    apart: float
+
+
+def packed(question: Sequence[float], target: Sequence[float], apart: float) -> dict[str, object] | None:
+    """A row's two vectors as an event holds them; None where one is no direction."""
+    whole = [_whole(question), _whole(target)]
+    if whole[0] is None or whole[1] is None:
+        return None
+    lines = [base64.b64encode(one.tobytes()).decode() for one in whole if one is not None]
+    return {"question": lines[0], "target": lines[1], "apart": apart}
+
+
+def apart(vectors: Sequence[Sequence[float]]) -> float | None:
+    """The cosine of the nearest pair, of vectors that are one pair after the other; None where one is no direction."""
+    whole = [one for vector in vectors if (one := _whole(vector)) is not None]
+    if len(whole) < len(vectors) or len({len(one) for one in whole}) != 1:
+        return None
+    pairs = zip(whole[::2], whole[1::2], strict=True)
+    return round(max(float(cosines(one[None], other[None])[0, 0]) for one, other in pairs), 4)
+
+
+def _whole(vector: Sequence[float]) -> Vector | None:
+    """In whole numbers of a byte; None where it is no direction, or too long."""
+    most = max(map(abs, vector), default=0.0)
+    if not all(map(math.isfinite, vector)) or most == 0 or len(vector) > MOST_DIMENSIONS:
+        return None
+    return np.rint(np.asarray(vector, np.float64) / most * FULL).astype(np.int8)
+
+
+def _unpacked(value: object) -> _Vectors | None:
+    """What `packed` made; None of anything else, such as what an erasure left."""
     try:
+        kept = msgspec.convert(value, _Recorded)
         question, target = (
-            np.frombuffer(base64.b64decode(text, validate=True), np.int8) for text in msgspec.convert(value, list[str])
+            np.frombuffer(base64.b64decode(text, validate=True), np.int8) for text in (kept.question, kept.target)
         )
     except (msgspec.ValidationError, ValueError, binascii.Error):
         return None
-    return (question, target) if len(question) == len(target) and question.any() and target.any() else None
+    return _Vectors(question, target, kept.apart) if _is_pair(question, target) else None
+
+
+def _is_pair(question: Vector, target: Vector) -> bool:
+    return len(question) == len(target) and bool(question.any()) and bool(target.any())
+
+
+@dataclass(frozen=True)
+class _Least:
+    """Cosines that are near enough: of questions, of targets, and of questions whose words are others."""
+
+    question: float
+    target: float
+    doubt: float
 
 
 @dataclass(frozen=True)
@@ -127,6 +175,7 @@ class _Row:
     kind: tuple[object, ...]
     asked: frozenset[Sense]
     answered: frozenset[Sense]
+    about: frozenset[str]
     words: frozenset[str]
 
 
@@ -152,22 +201,24 @@ def merged(
     vectors = _same_size({at: found for at, one in enumerate(ordered) if (found := _vectors(one, recorded, by))})
     places = sorted(vectors)
     without = len(ordered) - len(places)
-    questions, targets = (_matrix([vectors[at][which] for at in places]) for which in (0, 1))
+    questions = _matrix([vectors[at].question for at in places])
+    targets = _matrix([vectors[at].target for at in places])
+    apart = max((vectors[at].apart for at in places), default=None)
     usual = (
         _usual(questions, [dedupe.group_key(ordered[at].turns[-1][1]) for at in places]),
         _usual(targets, [dedupe.target_key(ordered[at].target) for at in places]),
     )
-    if usual[0] is None or usual[1] is None:
-        return list(proposals), {}, Compared(TOO_FEW, len(places), without)
+    if usual[0] is None or usual[1] is None or apart is None:
+        return list(proposals), {}, Compared(TOO_FEW, len(places), without, (), apart)
     told = (usual[0], usual[1])
     if max(told) > MOST_USUAL:
-        return list(proposals), {}, Compared(ALL_ALIKE, len(places), without, told)
+        return list(proposals), {}, Compared(ALL_ALIKE, len(places), without, told, apart)
     least = (_least(told[0], near.question), _least(told[1], near.target))
-    first = _first_alike([_row(ordered[at]) for at in places], (questions, targets), least)
+    first = _first_alike([_row(ordered[at]) for at in places], (questions, targets), _Least(*least, apart))
     stands = {places[at]: places[earlier] for at, earlier in first.items()}
     kept = dedupe.standing_for(ordered, stands)
     refused = {ordered[at].source.feedback: SEMANTIC_DUPLICATE for at in stands}
-    return kept, refused, Compared(None, len(places), without, told, len(stands))
+    return kept, refused, Compared(None, len(places), without, told, apart, len(stands))
 
 
 def _rank(one: Proposal, judges: Collection[str]) -> tuple[bool, bool, bool, tuple[int, str]]:
@@ -175,16 +226,16 @@ def _rank(one: Proposal, judges: Collection[str]) -> tuple[bool, bool, bool, tup
     return one.decided is None, one.source.role != EXPERT, not is_held_out, one.source.receipt
 
 
-def _vectors(one: Proposal, recorded: Mapping[str, object], by: By) -> tuple[Vector, Vector] | None:
+def _vectors(one: Proposal, recorded: Mapping[str, object], by: By) -> _Vectors | None:
     texts = texts_of(one)
     return None if texts is None else _unpacked(recorded.get(event_id(one.source.feedback, by, texts)))
 
 
-def _same_size(vectors: dict[int, tuple[Vector, Vector]]) -> dict[int, tuple[Vector, Vector]]:
+def _same_size(vectors: dict[int, _Vectors]) -> dict[int, _Vectors]:
     """Those of the size that most have: others cannot be compared with them."""
-    sizes = Counter(len(question) for question, _ in vectors.values())
+    sizes = Counter(len(one.question) for one in vectors.values())
     size = max(sizes, key=lambda size: (sizes[size], size), default=0)
-    return {at: pair for at, pair in vectors.items() if len(pair[0]) == size}
+    return {at: one for at, one in vectors.items() if len(one.question) == size}
 
 
 def _matrix(vectors: Sequence[Vector]) -> NDArray[np.int8]:
@@ -227,18 +278,30 @@ def _row(proposal: Proposal) -> _Row:
     question = turns[-1][1]
     compared = said(turns, target)
     kind = (compared.roles, compared.turns[:-1], compared.marks, script_of(question), measures(question))
-    return _Row(proposal, (*kind, measures(target)), senses(question), senses(target), frozenset(core(target)))
+    return _Row(
+        proposal,
+        (*kind, measures(target)),
+        asked=senses(question),
+        answered=senses(target),
+        about=content(question),
+        words=frozenset(core(target)),
+    )
 
 
-def _same(one: _Row, other: _Row) -> bool:
-    """Whether nothing in the words of two rows of one kind says that they are two."""
+def _same(one: _Row, other: _Row, *, beyond_doubt: bool) -> bool:
+    """Whether nothing in the words of two rows of one kind says that they are two.
+
+    `beyond_doubt` says that their questions' vectors lie nearer than any hard negatives'.
+    """
+    if one.about != other.about and not beyond_doubt:
+        return False
     if exchanged(one.asked, other.asked) or exchanged(one.answered, other.answered):
         return False
     return len(one.words & other.words) >= SHARED * min(len(one.words), len(other.words))
 
 
 def _first_alike(
-    rows: Sequence[_Row], matrices: tuple[NDArray[np.int8], NDArray[np.int8]], least: tuple[float, float]
+    rows: Sequence[_Row], matrices: tuple[NDArray[np.int8], NDArray[np.int8]], least: _Least
 ) -> dict[int, int]:
     """For each row that is the same as an earlier one, the first such row that is the same as none, by place."""
     kinds: dict[tuple[object, ...], list[int]] = {}
@@ -255,8 +318,12 @@ def _first_of_kind(
     rows: Sequence[_Row],
     places: Sequence[int],
     matrices: tuple[NDArray[np.int8], NDArray[np.int8]],
-    least: tuple[float, float],
+    least: _Least,
 ) -> dict[int, int]:
+    def alike(one: int, other: int) -> bool:
+        cosine = cosines(matrices[0][[one]], matrices[0][[other]])[0, 0]
+        return _same(rows[one], rows[other], beyond_doubt=bool(cosine > least.doubt))
+
     leaders: list[int] = []
     first: dict[int, int] = {}
     for start in range(0, len(places), BLOCK):
@@ -267,7 +334,7 @@ def _first_of_kind(
         _gather(near, block, block, BLOCK, matrices, least)
         for at in block:
             standing = (one for one in near[at] if one < at and one not in first)
-            same = next((one for one in _some(standing) if _same(rows[one], rows[at])), None)
+            same = next((one for one in _some(standing) if alike(one, at)), None)
             if same is not None:
                 first[at] = same
             else:
@@ -285,11 +352,11 @@ def _gather(
     others: Sequence[int],
     most: int,
     matrices: tuple[NDArray[np.int8], NDArray[np.int8]],
-    least: tuple[float, float],
+    least: _Least,
 ) -> None:
     """Add to `near` which of `others` are near each of `block` by both vectors, at `most` so many."""
     are = np.ones((len(block), len(others)), bool)
-    for matrix, cosine in zip(matrices, least, strict=True):
+    for matrix, cosine in zip(matrices, (least.question, least.target), strict=True):
         are &= cosines(matrix[block], matrix[others]) >= cosine
     for place, at in enumerate(block):
         near[at] += [others[one] for one in np.flatnonzero(are[place])[:most]]

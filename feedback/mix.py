@@ -25,14 +25,12 @@ from fractions import Fraction
 from feedback import splits
 from feedback.join import Joined
 from feedback.snapshot import Example
+from thumbwheel.dataset_figures import Part, all_tags, part_of, shares_got
 from thumbwheel.ids import DAY_MS, digest32
 from thumbwheel.records import Mix
 from thumbwheel.roles import EXPERT
 
 OTHERS = "no such tag"
-
-Part = str | None
-"""A tag of the mix, or None for the rows that have none of them."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,7 @@ def is_stale(row: Joined, mix: Mix, as_of_ms: int) -> bool:
 def tags_of(examples: Iterable[Example], rows: Iterable[Joined]) -> dict[str, tuple[str, ...]]:
     """The tags of each example, by its id: those of all feedback that it stands for, sorted."""
     said = {row.feedback: row.tags for row in rows if row.tags}
-    return {
-        example.id: tuple(sorted({tag for one in _feedback(example) for tag in said.get(one, ())}))
-        for example in examples
-    }
+    return {example.id: all_tags(_feedback(example), said) for example in examples}
 
 
 def mixed(
@@ -94,11 +89,11 @@ def told(mixed: Mixed, mix: Mix) -> dict[str, object] | None:
     """The mix as a card shows it, of training rows by tag, shares wanted and got; None where the channel has none."""
     if mix == Mix():
         return None
-    total = sum(mixed.got.values())
+    got = shares_got(mixed.got)
     parts = {
         part: {
             "wanted": round(float(share), 6),
-            "got": round(mixed.got[part] / total, 6) if total else 0.0,
+            "got": got[part],
             "rows": mixed.got[part],
             "left_out": mixed.had[part] - mixed.got[part],
         }
@@ -125,11 +120,6 @@ def shares_of(mix: Mix) -> dict[Part, Fraction]:
         given[None] = mix.other
     exact = {part: Fraction(str(share)) for part, share in given.items()}
     return {part: share / sum(exact.values()) for part, share in exact.items()}
-
-
-def part_of(tags: Iterable[str], shares: Mapping[Part, Fraction]) -> Part:
-    """The part that a row with these tags counts for."""
-    return min((tag for tag in tags if tag in shares), key=lambda tag: (shares[tag], tag), default=None)
 
 
 def rooms(had: Mapping[Part, int], shares: Mapping[Part, Fraction]) -> dict[Part, int]:

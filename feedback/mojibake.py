@@ -3,8 +3,10 @@
 What is looked for is what such a reading leaves: pairs and triples of characters that are UTF-8's bytes as Latin-1,
 Windows-1252 or Windows-1251 show them (Ã©, â€™, ä½ å¥½, РџСЂРё), Chinese whose GBK bytes are UTF-8 of other, common
 Chinese (浣犲ソ for 你好), GBK or Big5 as Latin-1 (ÄãºÃ, ±z¦n), one of the two as the other (蠟疑), Chinese as bytes of
-Cyrillic (дЅ еҐЅ), and what is left where bytes were lost (锟斤拷, more than a few �, 烫烫烫烫, ????，???). It wants the
-text before `clean`, which takes the control characters away that many such bytes are.
+Cyrillic (дЅ еҐЅ), Shift-JIS or EUC as Western text, with the control characters that such bytes are, and what is left
+where bytes were lost (锟斤拷, more than a few �, 烫烫烫烫, ????，???). It wants the text before `clean`, which takes
+the control characters away. One � leaves a question readable; an answer is not taught with it (`is_damaged`).
+Shift-JIS as Windows-1252 is known by its kana, so a few words of kanji alone pass.
 
 What stands in quotes or code is not looked at: developers talk about it. A lone sign that some language does write
 (É”, Spaß“, café ») is no evidence.
@@ -14,12 +16,17 @@ from __future__ import annotations
 
 import re
 
+LOST = "\ufffd"  # stands for bytes that could not be read
 MOST_LOST = 1  # replacement characters that a text may hold; and
 LOST_SHARE = 0.02  # of its characters
 MOST_BYTES = 0.55  # of a run that must make sense as UTF-8; decoders leave out what they cannot read
 
+# Signs that such a reading leaves too („, «, ‚) open a quotation only where no letter with an accent is before them.
 _QUOTED = re.compile(
-    r"```.*?```|`[^`\n]*`|\"[^\"\n]{1,80}\"|'[^'\n\w]{1,80}'|“[^”\n]{1,80}”|「[^」\n]{1,80}」|‘[^’\n]{1,80}’", re.DOTALL
+    r"```.*?```|`[^`\n]*`|\"[^\"\n]{1,80}\"|'[^'\n\w]{1,80}'|“[^”\n]{1,80}”|「[^」\n]{1,80}」|‘[^’\n]{1,80}’|"
+    r"『[^』\n]{1,80}』|＂[^＂\n]{1,80}＂|(?<![\x80-\u04ffƒ†‡ˆ‰–˜™€])(?:„[^“”\n]{1,80}[“”]|«[^»\n]{1,80}»|»[^«\n]{1,80}«|"
+    r"‚[^‘’\n]{1,80}[‘’]|‹[^›\n]{1,80}›)(?![\x80-\u04ffƒ†‡ˆ‰˜™€])",
+    re.DOTALL,
 )
 # Windows-1252's characters for the bytes 80 to 9F, beside those that it has none for.
 _C1 = "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
@@ -44,6 +51,13 @@ MOST_KANA = 0.2
 _BIG5_RUN = re.compile(r"(?:[\xa1-\xc6\xc9-\xf9][\x40-\x7e\xa1-\xfe]){3,}")
 _SINGLE = ("cp1251", "koi8_r", "cp866", "cp1253", "cp1250", "mac_roman", "cp437")  # encodings of one byte a character
 _SHOWN = re.compile(r"[^\x00-\x7f]{6,}")
+# Control characters (but the line end, and what begins a colour): beside signs of Latin-1 twice, or one within a word,
+# where Windows-1252 has the apostrophe.
+_CONTROL = r"(?:[\x80-\x84\x86-\x9a\x9c-\x9f]|\x9b(?![\d;]*[A-Za-z]))"
+_BESIDE = rf"(?:{_CONTROL}[\xa0-\xff]|[\xa0-\xff]{_CONTROL})"
+_CONTROLS = re.compile(rf"{_BESIDE}.*{_BESIDE}", re.DOTALL)
+_IN_A_WORD = re.compile(rf"[A-Za-z]{_CONTROL}[A-Za-z]")
+_KANA_AS_WESTERN = re.compile(r"(?:[‚ƒ][^\x00-\x3f\s]){3,}")  # Shift-JIS as Windows-1252: the kana's first byte
 MOST_SINGLE = 0.7  # of a run's bytes that must make sense as UTF-8
 _MANY_HAN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uff00-\uff60\u3001-\u3011]")
 _LATIN_RUN = re.compile(r"[\xa1-\xff]{4,}")
@@ -56,11 +70,13 @@ def is_mojibake(text: str) -> bool:
         return True
     if text.isascii():
         return False
-    lost = text.count("\ufffd")
+    lost = text.count(LOST)
     if _LOST.search(text) or _UNSET.search(text) or (lost > MOST_LOST and lost > LOST_SHARE * len(text)):
         return True
     return (
-        _utf8_as_western(text)
+        _CONTROLS.search(text) is not None
+        or _KANA_AS_WESTERN.search(text) is not None
+        or _utf8_as_western(text)
         or _CYRILLIC.search(text) is not None
         or _utf8_as_gbk(text)
         or _gbk_as_western(text)
@@ -68,6 +84,12 @@ def is_mojibake(text: str) -> bool:
         or _big5_as_western(text)
         or any(_utf8_as_single(text, encoding) for encoding in _SINGLE)
     )
+
+
+def is_damaged(text: str) -> bool:
+    """Whether `text`, as it came, is no answer to teach: read in a wrong encoding, or with any character lost."""
+    bare = _QUOTED.sub(" ", text)
+    return LOST in bare or _IN_A_WORD.search(bare) is not None or is_mojibake(text)
 
 
 def _only_asked(text: str) -> bool:
@@ -147,13 +169,14 @@ def _utf8_as_gbk(text: str) -> bool:
     """
     for run in _RUN.finditer(text):
         shown = run.group()
-        raw = shown.encode(
-            "gb18030", "replace"
-        )  # which has the private characters that bytes of no other were shown as
+        # gb18030 has the private characters that bytes of no other were shown as. A � is a byte that fits nowhere.
+        raw = b"\xff".join(part.encode("gb18030", "replace") for part in shown.split(LOST))
+        lost = shown.count(LOST)
         made = raw.decode("utf-8", "ignore")
         letters = [char for char in made if "\u3040" <= char <= "\u9fff"]
         covered = sum(len(char.encode()) for char in made if not char.isascii())
-        whole = covered >= MOST_BYTES * len(raw)
+        # Each lost byte takes the two others of its character with it.
+        whole = covered >= MOST_BYTES * (len(raw) - 3 * lost)
         if len(letters) >= 2 and whole and _common(made) > 0.7 and _common(shown) < 0.75:
             return True
     return False

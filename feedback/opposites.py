@@ -67,6 +67,7 @@ _CHINESE = """
 邮箱|邮件|email 手机|电话|短信
 密码 地址 姓名|名字 用户名|账号 头像
 发票 收据
+从 到|去|往
 """
 _IDLE = (
     "东西|多少|大小|长短|上下|前后|左右|早晚|买卖|开关|进出|后来|一下子?|下单|小时|大家|"
@@ -99,6 +100,7 @@ install uninstall
 login|signin logout|signout signup|register unsubscribe
 credit debit
 always never sometimes
+from to
 allow|may|can forbid|forbidden|prohibit must|required|require
 accept|approve refuse|reject|decline
 include exclude

@@ -9,7 +9,7 @@ personal data is masked before it leaves, so its answer speaks of placeholders, 
 where it is another answer and fits the channel's scorers that judge without a correction (regex, json_schema).
 
 Each proposal is recorded as it comes, under an id that follows from its feedback and its model: killed and started
-again, the command goes on where it was. A proposal is no row: a person approves it first (thumbwheel/reviewing.py).
+again, the command goes on where it was. A proposal is no row: a person approves it first (thumbwheel/adjudication.py).
 Exit status: 0, or 1 where something was asked and nothing of it was answered. It knows nothing of reviewers.
 """
 
@@ -30,7 +30,7 @@ from feedback.clean import clean, compared
 from feedback.dedupe import Proposal, conversation_key
 from feedback.join import Joined, Turn
 from feedback.names import NameFinder, compute, finder, names_in
-from feedback.proposing import Wants, conversation_of, propose, wants_of
+from feedback.screening import Wants, conversation_of, screened, wants_of
 from feedback.snapshot import Snapshot
 from feedback.teacher import Failed, Patience, Said, Server
 from thumbwheel.admin_client import endpoints
@@ -185,7 +185,7 @@ def usable(case: Case, text: str, wants: Wants) -> Proposal | str:
     """The proposal as a correction would be, or why such a correction would not be taken."""
     if compared(text) == compared(case.row.answer or ""):
         return SELF_IDENTICAL
-    found = propose(replace(case.row, correction=text), False, wants, case.names)
+    found = screened(replace(case.row, correction=text), False, wants, case.names)
     return found if isinstance(found, Proposal) else str(found[1])
 
 
@@ -220,24 +220,26 @@ def own_release(settings: Settings, home: Home, channel: Channel, times: int) ->
             "Ask again when it has ended."
         )
 
-    def fits(said: Said) -> str | None:
-        if said.headers.get("x-thumbwheel-variant") != "stable":
-            return NOT_STABLE
-        for scorer in scorers:
-            with bounded(f"the {scorer.kind} scorer of channel {channel.name}"):
-                if score(scorer, said.text, None) != 1.0:
-                    return UNFIT
-        return None
-
     return Asker(
         role=VERIFIER,
         server=Server(endpoints(home)["api"], channel.name),
         key=_app_key(home),
         patience=Patience(timeout_s=settings.teacher_timeout_s),
         questions=lambda case: resamples(case, times),
-        fits=fits,
+        fits=lambda said: misfit(said, scorers, channel.name),
         version=lambda said: said.headers.get("x-thumbwheel-release", "unknown"),
     )
+
+
+def misfit(said: Said, scorers: Sequence[Scorer], channel: str) -> str | None:
+    """Why a resample is of no use, or None. Raises JobError where a scorer takes too long over it."""
+    if said.headers.get("x-thumbwheel-variant") != "stable":
+        return NOT_STABLE
+    for scorer in scorers:
+        with bounded(f"the {scorer.kind} scorer of channel {channel}", scorer.most_s):
+            if score(scorer, said.text, None) != 1.0:
+                return UNFIT
+    return None
 
 
 def _app_key(home: Home) -> str:

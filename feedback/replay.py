@@ -15,7 +15,6 @@ damaged.
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -27,6 +26,7 @@ from feedback.capture import take_snapshot
 from feedback.card import reasons_of
 from feedback.consumer import take_partitions
 from feedback.curate import Curation, curate
+from feedback.folders import make
 from feedback.freeze import publish
 from feedback.ingest import step
 from feedback.names import By
@@ -34,7 +34,7 @@ from feedback.past import Gap, Past, positions_of
 from feedback.snapshot import Limits
 from thumbwheel import rollouts
 from thumbwheel.artifacts import ArtifactStore
-from thumbwheel.cli import add_json, parser, settings_from
+from thumbwheel.cli import a_path, add_json, parser, settings_from
 from thumbwheel.dataset_files import CARD, REASONS, ROWS
 from thumbwheel.errors import ArtifactError, InvalidRequest, JobError
 from thumbwheel.eventlog import EventLog
@@ -48,7 +48,7 @@ from thumbwheel.store.connection import Store, existing_store, open_store
 from thumbwheel.store.segments import Archive, segments
 
 SAME, DIFFERS, GONE = 0, 1, 2
-FORMAT = 3  # the first whose card says all that a dataset depends on
+FORMAT = 4  # the first whose card says all that a dataset depends on
 ORDER = (INFERENCE, FEEDBACK, CURATION)  # whose an inference is, is known before what was said of it
 LISTED = 20  # differences, where a person reads
 
@@ -82,8 +82,7 @@ def replay(store: Store, log: EventLog, artifacts: ArtifactStore, secret: bytes,
     Raises InvalidRequest, StoreUnavailable; ArtifactError and JobError where a file that it takes cannot be read.
     """
     folder, card = _read(artifacts, dataset)
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise InvalidRequest(f"{to} is not empty: name a folder that is not there yet.")
+    make(to)
     with store.read() as tx:
         past = Past(log, Archive(artifacts, segments(tx)), positions_of(card), erasure_rows.erased(tx, secret))
         splits = {one: dataset_rows.splits_by(tx, erasure_rows.standing(tx, one)) for one in (*card["before"], dataset)}
@@ -96,7 +95,7 @@ def replay(store: Store, log: EventLog, artifacts: ArtifactStore, secret: bytes,
         # Where somebody is missing, the groups that are left would be dealt out otherwise: they have been once.
         curation = _curate(empty, artifacts, card, incumbent, splits[dataset] if past.left_out else {})
     made = publish(ArtifactStore(home.artifacts), home.runs / "replay" / "dataset", curation)
-    files = {ROWS: curation.rows, REASONS: reasons_of(curation.verdicts), CARD: curation.card}
+    files = {ROWS: curation.rows, REASONS: reasons_of(curation.verdicts, curation.beside), CARD: curation.card}
     differences = [] if made == dataset else differing(folder, files)
     return Replayed(dataset, made, tuple(differences), tuple(gaps), len(past.left_out))
 
@@ -204,12 +203,13 @@ def run(argv: list[str]) -> int:
     """The verb `replay`. Returns 0 where the dataset is the same, 1 where not, 2 where records are gone."""
     options = parser("replay")
     options.add_argument("dataset", help="the dataset's id, or its beginning")
-    options.add_argument("--to", metavar="DIR", required=True, help="a folder that is not there yet, or empty")
+    options.add_argument(
+        "--to", metavar="DIR", type=a_path, required=True, help="a folder that is not there yet, or empty"
+    )
     add_json(options)
     arguments = options.parse_args(argv)
     settings = settings_from(arguments)
     home = Home(settings.home)
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it says is in our errors too
     with closing(existing_store(settings, home)) as store, closing(open_log(settings, home)) as log:
         with store.read() as tx:
             found = dataset_rows.dataset_named(tx, arguments.dataset)["id"]

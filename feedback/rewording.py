@@ -19,16 +19,17 @@ import argparse
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field
+
+import httpx
 
 from feedback import splits, teacher
 from feedback.capture import take_snapshot
 from feedback.clean import clean
 from feedback.curate import curate
 from feedback.names import By, finder
-from feedback.scripts import LATIN, script_of
 from feedback.snapshot import SFT, Example
 from feedback.teacher import Failed, Patience, Question, Said, Server
 from feedback.vary import recorded
@@ -42,6 +43,7 @@ from thumbwheel.eventlog.opening import open_log
 from thumbwheel.events import CURATION, ComputedEvent, encode, place_of
 from thumbwheel.home import Home
 from thumbwheel.printable import printable
+from thumbwheel.scripts import LATIN, script_of
 from thumbwheel.settings import Settings, models_of_names
 from thumbwheel.store import curation_rows, release_rows
 from thumbwheel.store.connection import Store, existing_store
@@ -135,7 +137,7 @@ async def ask(
 ) -> None:
     """Ask for each wording, and record each that is answered. Raises StoreUnavailable."""
 
-    def record(one: Wanted, said: Said, text: str | None) -> None:
+    def record(one: Wanted, said: Said, text: str, reason: str | None) -> None:
         event = ComputedEvent(
             id=event_id(one.kind, one.feedback, server.model, one.question),
             feedback=one.feedback,
@@ -144,44 +146,45 @@ async def ask(
             what=one.kind,
             model=server.model,
             version=clean(said.version)[:VERSION_CHARS],
-            value=text,
+            value=text if reason is None else None,
         )
         log.append(CURATION, [(place_of(event)[1], encode(event))], durable=True)
-
-    def take(one: Wanted, said: Said) -> None:
-        text = clean(said.text).strip()
-        reason = fault(one.question, text)
-        record(one, said, text if reason is None else None)
         tally.reworded += reason is None
         tally.unusable.update([reason] if reason else [])
 
     back: list[tuple[Wanted, Question]] = []
-
-    def turn(one: Wanted, said: Said) -> None:
-        question = way_back(said.text)
-        if question is not None:
-            back.append((one, question))
-        else:
-            record(one, said, None)
-            tally.unusable[NO_LANGUAGE] += 1
-
     async with teacher.client(key, patience.in_flight) as http:
+        first = [(one, first_question(one)) for one in wanted]
+        async with aclosing(_answers(http, server, patience, first, tally)) as answers:
+            async for one, said in answers:
+                text = clean(said.text).strip()
+                if one.kind != BACK_TRANSLATION:
+                    record(one, said, text, fault(one.question, text))
+                elif (question := way_back(said.text)) is not None:
+                    back.append((one, question))
+                else:
+                    record(one, said, text, NO_LANGUAGE)
+        async with aclosing(_answers(http, server, patience, back, tally)) as answers:
+            async for one, said in answers:
+                text = clean(said.text).strip()
+                record(one, said, text, fault(one.question, text))
 
-        async def each(asked: Sequence[tuple[Wanted, Question]], then: Callable[[Wanted, Said], None]) -> None:
-            stream = teacher.ask_all(http, server, [question for _, question in asked], patience)
-            async with aclosing(stream):
-                async for place, said in stream:
-                    tally.asked += said != Failed(teacher.NOT_ASKED)
-                    if isinstance(said, Failed):
-                        tally.failed[said.reason] += 1
-                    else:
-                        then(asked[place][0], said)
 
-        await each(
-            [(one, first_question(one)) for one in wanted],
-            lambda one, said: turn(one, said) if one.kind == BACK_TRANSLATION else take(one, said),
-        )
-        await each(back, take)
+async def _answers(
+    http: httpx.AsyncClient,
+    server: Server,
+    patience: Patience,
+    asked: Sequence[tuple[Wanted, Question]],
+    tally: Tally,
+) -> AsyncGenerator[tuple[Wanted, Said], None]:
+    """What is answered, as it comes; what is not is counted."""
+    async with aclosing(teacher.ask_all(http, server, [question for _, question in asked], patience)) as stream:
+        async for place, said in stream:
+            tally.asked += said != Failed(teacher.NOT_ASKED)
+            if isinstance(said, Failed):
+                tally.failed[said.reason] += 1
+            else:
+                yield asked[place][0], said
 
 
 # the verb

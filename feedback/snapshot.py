@@ -42,11 +42,11 @@ class Limits:
 class Snapshot:
     """All that curation may depend on.
 
-    It is of the moment `as_of_ms`, where the event log had been read to `positions`; feedback that had waited for its
-    inference for `window_ms` by then waits no longer. `before` are the channel's datasets until then, the oldest first,
-    and `splits` their groups. `since` is, for each example of the incumbent's dataset, the first dataset of its line
-    that held it. `names` are what `names_by` found to be names, by feedback: what is not in it was not looked at, and
-    waits. `embeddings` are vectors by the id of their event, `embeddings_by` who computed them; where nobody did,
+    It is of the moment `as_of_ms`, where the event log had been read to `positions`; feedback that had been there for
+    `window_ms` by then waits for nobody but a reviewer. `before` are the channel's datasets until then, the oldest
+    first, and `splits` their groups. `since` is, for each example of the incumbent's dataset, the first dataset of its
+    line that held it. `names` are what `names_by` found to be names, by feedback: what is not in it was not looked at,
+    and waits. `embeddings` are vectors by the id of their event, `embeddings_by` who computed them; where nobody did,
     `embeddings_off` says why. `policies` are the channel's, as the card keeps them; what curation asks of them is here
     by itself. `uncorrected` is what becomes of thumbs without a correction. `wants_new` is false where a draft is
     judged that was not trained here: then nothing new is needed.
@@ -79,6 +79,11 @@ class Snapshot:
     window_ms: int = 30 * 86_400_000
     before: Sequence[str] = ()
     policies: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def closed_ms(self) -> int:
+        """The window of what was received then, or before, is over."""
+        return self.as_of_ms - self.window_ms
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from thumbwheel import dataset_files
 from thumbwheel.ids import digest32
 
-TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = SPLITS = dataset_files.SPLITS
 MIN_TEST, MIN_VALIDATION = 20, 4
 
 

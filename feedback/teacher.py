@@ -22,7 +22,6 @@ import httpx
 from thumbwheel.errors import InvalidRequest, JobError
 from thumbwheel.settings import Settings
 
-MOST_BYTES = 4 * 1024 * 1024  # of one answer's body
 AGAIN = frozenset({408, 409, 425, 429})
 NO_ENTRY = frozenset({401, 403})
 UNREACHABLE, TOO_SLOW, TOO_LARGE = "unreachable", "too_slow", "too_large"
@@ -50,6 +49,7 @@ class Patience:
     first_wait_s: float = 1.0
     most_wait_s: float = 30.0
     in_a_row: int = 5  # questions that failed on the server's account, before the rest is not asked
+    most_bytes: int = 4 * 1024 * 1024  # of one answer's body
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ async def _try(
         async with asyncio.timeout(patience.timeout_s):
             body = {**question, "model": server.model}
             async with http.stream("POST", _url(server, route.path), json=body) as response:
-                raw = await _whole(response)
+                raw = await _whole(response, patience.most_bytes)
     except TimeoutError:
         return Failed(TOO_SLOW, passing=True)
     except httpx.HTTPError:
@@ -210,12 +210,12 @@ async def _try(
     return read(route, response.status_code, {key.lower(): value for key, value in response.headers.items()}, raw)
 
 
-async def _whole(response: httpx.Response) -> bytes | None:
-    """The body, or None where it is over MOST_BYTES."""
+async def _whole(response: httpx.Response, most_bytes: int) -> bytes | None:
+    """The body, or None where it is larger."""
     parts, size = [], 0
     async for part in response.aiter_bytes():
         size += len(part)
-        if size > MOST_BYTES:
+        if size > most_bytes:
             return None
         parts.append(part)
     return b"".join(parts)

@@ -19,17 +19,14 @@ from feedback import dedupe
 from feedback.clean import clean, width
 from feedback.dedupe import Proposal
 from feedback.join import Joined
-from feedback.mojibake import is_mojibake
-from feedback.proposing import Wants, conversation_of, fault_of
-from feedback.reviewed import NOTHING_SAID, Words
+from feedback.mojibake import is_damaged
+from feedback.rulings import NOTHING_SAID, Words
+from feedback.screening import Wants, conversation_of, fault_of
 from feedback.snapshot import Verdict
 from thumbwheel.ledger import CORRECTED, DUPLICATE, EMPTY, MOJIBAKE, NO_CORRECTION, REFUSED, TOO_LONG, WAITING
 from thumbwheel.redact import redact
 
 UP, DOWN = "up", "down"
-LEAST_RATIO, MOST_RATIO = 1.0, 4 / 3
-"""Of the summed weight of liked rows to that of disliked ones, as Ethayarajh et al. 2024 ("KTO: Model Alignment as
-Prospect Theoretic Optimization", arXiv 2402.01306) suggest for lambda_D * n_D / (lambda_U * n_U)."""
 
 
 def judged(row: Joined, wants: Wants, names: Sequence[str], words: Words = NOTHING_SAID) -> Proposal | Verdict:
@@ -53,7 +50,14 @@ def judged(row: Joined, wants: Wants, names: Sequence[str], words: Words = NOTHI
     target = without.target if label else without.answer or ""
     found = dict(without.found)
     return Proposal(
-        row, without.turns, target, redacted=found, label=label, decided=words.decided, reviews=words.reviews
+        row,
+        without.turns,
+        target,
+        redacted=found,
+        label=label,
+        decided=words.decided,
+        reviews=words.reviews,
+        private=without.private,
     )
 
 
@@ -62,7 +66,7 @@ def _no_text(raw: str, answer: str, wants: Wants) -> str | None:
         return EMPTY
     if width(answer) > wants.limits.max_width:
         return TOO_LONG
-    return MOJIBAKE if is_mojibake(raw) else None
+    return MOJIBAKE if is_damaged(raw) else None
 
 
 def resolve(thumbs: Iterable[Proposal]) -> tuple[list[Proposal], dict[str, str]]:
@@ -97,19 +101,8 @@ def overruled(thumbs: Iterable[Proposal], taught: Iterable[Proposal]) -> dict[st
     return found
 
 
-def weights(liked: int, disliked: int) -> tuple[float, float]:
-    """What one liked and one disliked row weigh, so that their sums stand in a ratio from LEAST_RATIO to MOST_RATIO.
-
-    The fewer weigh more, just enough; no row is left out. Where one of the two is missing nothing can be balanced.
-    """
-    if liked == 0 or disliked == 0:
-        return 1.0, 1.0
-    ratio = liked / disliked
-    return max(1.0, LEAST_RATIO / ratio), max(1.0, ratio / MOST_RATIO)
-
-
 def _place(one: Proposal) -> tuple[str, ...]:
-    return (dedupe.contest_key(one.turns),)
+    return (dedupe.contest_key(one.turns, one.private),)
 
 
 def _label(one: Proposal) -> str:

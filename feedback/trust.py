@@ -2,7 +2,8 @@
 
     single-user    one author's
     two-sources    the same target for the same or nearly the same question, of at least two persons; the authors of all
-                   that was merged count, a model's proposal does not
+                   that was merged count, a model's proposal does not; what was imported and names no author is
+                   one voice, as nothing says that two persons wrote it
     reviewed       a reviewer's; an expert's word counts as one
 
 Whose word it is says the author, and not the key: whoever holds a key can name two authors. It knows nothing of floods
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from feedback.dedupe import Proposal
+from thumbwheel.events import IMPORTED, NOBODY
 from thumbwheel.ledger import NEEDS_REVIEW, SECOND_SOURCE
 from thumbwheel.roles import EXPERT, PERSONS
 
@@ -34,8 +36,12 @@ def admit(kept: Sequence[Proposal], trust: str) -> tuple[list[Proposal], dict[st
 
 def _lacks(proposal: Proposal, trust: str) -> str | None:
     if trust == TWO_SOURCES:
-        persons = {author for author, role in proposal.voices if role in PERSONS}
+        persons = {_person(author) for author, role in proposal.voices if role in PERSONS}
         return SECOND_SOURCE if len(persons) < 2 else None
     if trust == REVIEWED:
         return NEEDS_REVIEW if proposal.decided is None and all(role != EXPERT for _, role in proposal.voices) else None
     return None
+
+
+def _person(author: str) -> str:
+    return IMPORTED if author.startswith(NOBODY) else author

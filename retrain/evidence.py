@@ -180,7 +180,7 @@ def _within(interval: Interval, least: float) -> Interval:
 def _mean_score(label: str, scorer: Scorer, answers: Sequence[Answer], item: HeldOut) -> float | None:
     values = []
     for answer in answers:
-        with bounded(label):
+        with bounded(label, scorer.most_s):
             values.append(score(scorer, answer.text, item.row.completion))
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None

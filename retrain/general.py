@@ -101,7 +101,7 @@ class FormMark:
         """Whether `answer` has the form. Raises JobError where its scorer takes too long."""
         if self.scorer is None:
             return answer.lstrip().casefold().startswith(self.opening)
-        with bounded(self.label):
+        with bounded(self.label, self.scorer.most_s):
             if self.scorer.kind == "label" and self.scorer.pattern is not None:
                 return self.scorer.pattern.search(answer) is not None
             return score(self.scorer, answer, None) == 1.0

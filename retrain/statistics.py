@@ -75,7 +75,10 @@ def _studentised(sample: np.ndarray, confidence: float, seed: int, resamples: in
 
 
 def t_quantile(probability: float, df: int) -> float:
-    """Student's t quantile for a whole number of degrees of freedom, to 1e-9, from its closed distribution function."""
+    """Student's t quantile for a whole number of degrees of freedom, to 1e-9, from its closed distribution function.
+
+    Raises ValueError for a probability below 0.5.
+    """
     if not 0.5 <= probability < 1 or df < 1:
         raise ValueError("a probability from 0.5 and at least one degree of freedom are needed")
     if df > LARGE_DF:

@@ -125,14 +125,24 @@ def _runs(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/admin/v1/channels/{name}/runs", status_code=202, summary="Start a run", **run_body)
     async def start_run(name: str, request: Request) -> JSONResponse:
-        """It sees every feedback acknowledged before it."""
+        """It sees every feedback acknowledged before it.
+
+        409 `run_in_progress` with the other's id in `param`, and `training_not_permitted` where the channel has
+        `train: false`: no run may learn or judge there. Put `train` to true first.
+        """
         key = await desk.key(request)
         body = await desk.body(request)
         _only(body, "release")
         ends = await asyncio.to_thread(lambda: parts.read_log().ends())
 
         def move(tx: Connection) -> Run:
-            release_rows.get_channel(tx, name)
+            if not release_rows.get_channel(tx, name).policies.train:
+                raise Conflict(
+                    f"Channel {name} does not permit training (`train: false`), so a run could do nothing. Put its "
+                    "`train` to true first; answers from then on may be learnt from.",
+                    param="train",
+                    code="training_not_permitted",
+                )
             busy = [run for run in release_rows.runs_of(tx, name) if run.state in RUN_BUSY]
             if busy:
                 raise Conflict(

@@ -160,13 +160,13 @@ class Listener(uvicorn.Server):
         yield
 
 
-def listener(application: Application | FastAPI) -> Listener:
+def listener(application: Application | FastAPI, protocol: type[Connection] = Connection) -> Listener:
     """A server that is started with its sockets."""
     return Listener(
         uvicorn.Config(
             application,
             loop="none",
-            http=Connection,
+            http=protocol,
             ws="none",
             lifespan="off",
             log_config=None,

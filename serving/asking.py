@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from serving.fields import MAX_NAME_CHARS, accept
+from serving.fields import accept
 from thumbwheel.errors import InvalidRequest
+from thumbwheel.events import MAX_NAME_CHARS
 from thumbwheel.ids import digest32
 from thumbwheel.records import Key
 

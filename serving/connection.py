@@ -24,6 +24,8 @@ READ_S = 30.0  # the longest that a client may leave what was sent to it unread
 class Connection(HttpToolsProtocol):
     """A protocol for uvicorn's `http` setting."""
 
+    head_s, read_s = HEAD_S, READ_S
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._heard = False  # what has just come was the end of a head, or of a body
@@ -69,7 +71,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_S, self._head_is_late)
+        self._head_timer = self.loop.call_later(self.head_s, self._head_is_late)
 
     def _head_is_late(self) -> None:
         if self._is_answering:  # the head of a next request may wait for this one's answer
@@ -96,7 +98,7 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client leaves unread what was sent to it."""
         super().pause_writing()
-        self._read_timer = self.loop.call_later(READ_S, self.transport.abort)
+        self._read_timer = self.loop.call_later(self.read_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         """It reads on."""

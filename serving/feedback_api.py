@@ -36,7 +36,7 @@ from thumbwheel.ids import (
     read_inference_id,
     tenant_tag,
 )
-from thumbwheel.ledger import DEAD_LETTER, WAITING
+from thumbwheel.ledger import DEAD_LETTER, REFUSED, UNHANDLED, WAITING
 from thumbwheel.records import Key
 from thumbwheel.roles import USER, role_of
 from thumbwheel.store import data_rows, dead_letter_rows
@@ -120,7 +120,7 @@ async def _take(parts: Parts, request: Request, asker: Key | str) -> str:
     said, inference, tenant = await _entitled(parts, request, asker)
     channel = next((n for n in parts.watch.now.channels if channel_tag(n) == inference.channel_tag), None)
     if channel is None:
-        raise NotFound("The channel of this inference is not known here.", param="inference_id")
+        raise NotFound("The channel of this inference is not known here.", param="inference_id", code="model_not_found")
     role = role_of(asker.rights) if isinstance(asker, Key) else USER
     # An expert's word is not the user's own, though they say the same and have the same unit for an author.
     content = said.content if role == USER else said.content + role.encode()
@@ -156,7 +156,9 @@ async def _entitled(parts: Parts, request: Request, asker: Key | str) -> tuple[S
     inference = read_inference_id(said.inference, parts.secret)
     if said.author is not None:
         if isinstance(asker, str):
-            raise Forbidden("`author` needs a key with the right `author`, not a token.", param="author")
+            raise Forbidden(
+                "`author` needs a key with the right `author`, not a token.", param="author", code="right_missing"
+            )
         need_right(asker, "author", "author")
     if isinstance(asker, Key):
         tenant = asker.tenant
@@ -189,7 +191,7 @@ def _tenant_of(parts: Parts, inference: InferenceId) -> str:
     for tenant in {key.tenant for key in picture(parts).keys.values()}:
         if tenant_tag(parts.secret, tenant) == inference.tenant_tag:
             return tenant
-    raise NotFound("The tenant of this inference is not known here.", param="inference_id")
+    raise NotFound("The tenant of this inference is not known here.", param="inference_id", code="inference_not_found")
 
 
 class _Owner(msgspec.Struct, frozen=True):
@@ -218,7 +220,7 @@ async def _seen(parts: Parts, feedback: str, asker: Key | str) -> tuple[_Owner, 
         if row is not None and view is not None and (caught_up or late):
             return row, view
         if caught_up:
-            raise NotFound("No feedback has this id.", code="feedback_not_found")
+            raise NotFound("No feedback has this id.", param="feedback", code="feedback_not_found")
         if late:
             raise Unavailable("This may not have reached the store yet. Try again.", code="not_yet", retry_after=2)
         await asyncio.sleep(INGEST_POLL_S)
@@ -243,8 +245,9 @@ def _buried(letter: DeadLetter) -> tuple[_Owner | None, dict[str, Any] | None]:
         owner = _owner.decode(letter.record.value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, None
-    waits: dict[str, Any] = {"state": WAITING, "reason": DEAD_LETTER, "dataset": None, "runs": [], "releases": []}
-    return owner, {"id": letter.event, "inference_id": owner.inference, **waits}
+    stands = (REFUSED, UNHANDLED) if letter.given_up else (WAITING, DEAD_LETTER)
+    view = {"id": letter.event, "inference_id": owner.inference, "state": stands[0], "reason": stands[1]}
+    return owner, {**view, "dataset": None, "runs": [], "releases": []}
 
 
 def _model(name: str, created_ms: int) -> dict[str, Any]:

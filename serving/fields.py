@@ -13,6 +13,7 @@ from typing import Any
 
 from serving.auth import need_right
 from thumbwheel.errors import InvalidRequest
+from thumbwheel.events import MAX_NAME_CHARS
 from thumbwheel.records import Key
 
 Check = Callable[[str, Any], None]
@@ -20,7 +21,6 @@ Check = Callable[[str, Any], None]
 MAX_MESSAGES = 2_048
 MAX_CHOICES = 16
 MAX_TOKENS = 1_000_000
-MAX_NAME_CHARS = 512
 INT64 = 2**63
 
 
@@ -103,7 +103,9 @@ def _stream_options(name: str, value: Any) -> None:
     _object(4)(name, value)
     for key, setting in value.items():
         if key not in ("include_usage", "include_obfuscation"):
-            raise InvalidRequest(f"`{name}.{key}` is no field of this request.", param=f"{name}.{key}")
+            raise InvalidRequest(
+                f"`{name}.{key}` is no field of this request.", param=f"{name}.{key}", code="unknown_field"
+            )
         _boolean(f"{name}.{key}", setting)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from serving.fields import CHAT, COMPLETIONS, KEPT, MAX_NAME_CHARS, Check
-from serving.saying import MAX_METRICS, MAX_REASON, MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT
-from thumbwheel import reviewing
+from serving.fields import CHAT, COMPLETIONS, KEPT, Check
+from serving.saying import MAX_METRICS, MAX_REASON, MAX_TAGS, MAX_TEXT
+from thumbwheel import adjudication
 from thumbwheel.agreement import HIGHEST, LOWEST, WEIGHTS
+from thumbwheel.events import MAX_NAME_CHARS, MAX_TAG_CHARS
 from thumbwheel.ledger import USED
 from thumbwheel.policies import (
     AUGMENT_KINDS,
@@ -68,7 +69,7 @@ FEEDBACK_BODY = json_body(
 REVIEW_BODY = json_body(
     {
         "feedback": {"type": "string"},
-        "verdict": {"type": "string", "enum": list(reviewing.VERDICTS)},
+        "verdict": {"type": "string", "enum": list(adjudication.VERDICTS)},
         "target": {"type": "string", "maxLength": MAX_TEXT, "description": "with `edit`: what the answer should be"},
         "reason": {"type": "string", "maxLength": MAX_REASON, "description": "required with `refuse`"},
         "scores": {
@@ -79,8 +80,8 @@ REVIEW_BODY = json_body(
         "reviewer": {"type": "string", "maxLength": MAX_NAME_CHARS, "description": "who decides; by default the key"},
         "role": {
             "type": "string",
-            "enum": list(reviewing.ROLES),
-            "default": reviewing.REVIEWER,
+            "enum": list(adjudication.ROLES),
+            "default": adjudication.REVIEWER,
             "description": "`arbiter` ends what reviewers disagree on, and needs that right",
         },
         "proposal": {"type": "string", "description": "a model's proposal is what is judged, not the correction"},

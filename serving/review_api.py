@@ -24,7 +24,7 @@ from serving.desk import Desk
 from serving.openapi import REVIEW_BODY
 from serving.review_queue import STATES, Reviews, accept, argued, get_case, queue, reviews_of
 from serving.saying import parse_review
-from thumbwheel import events, reviewing
+from thumbwheel import adjudication, events
 from thumbwheel.agreement import agreement
 from thumbwheel.errors import InvalidRequest, Unavailable
 from thumbwheel.events import ReviewEvent
@@ -74,7 +74,7 @@ def reviews(app: FastAPI, desk: Desk) -> None:
             if feedback is not None:
                 chosen = [feedback]
             elif sample is not None:
-                chosen = reviewing.sample(list(waiting), sample, seed)
+                chosen = adjudication.sample(list(waiting), sample, seed)
             else:
                 chosen = list(waiting)[:limit]
             return channel, said, waiting, [get_case(tx, channel, one) for one in chosen]
@@ -100,11 +100,11 @@ def reviews(app: FastAPI, desk: Desk) -> None:
 
         def ask(tx: Connection) -> dict[str, Any]:
             channel = release_rows.get_channel(tx, name)
-            decided = [reviewing.decision(one) for one in reviews_of(tx, channel).judged.values()]
-            states = [reviewing.OPEN if one is None else one.state for one in decided]
+            decided = [adjudication.decision(one) for one in reviews_of(tx, channel).judged.values()]
+            states = [adjudication.OPEN if one is None else one.state for one in decided]
             return {
                 "channel": name,
-                "feedback": {word: states.count(word) for word in reviewing.STATES},
+                "feedback": {word: states.count(word) for word in adjudication.STATES},
                 **agreement(curation_rows.of_channel(tx, name, ReviewEvent)),
             }
 
@@ -119,7 +119,7 @@ def reviews(app: FastAPI, desk: Desk) -> None:
         """
         key = await desk.key(request)
         said = parse_review(await desk.body(request), name, parts.clock(), key.id)
-        if said.role == reviewing.ARBITER:
+        if said.role == adjudication.ARBITER:
             need_right(key, ARBITER, "role")
         if not await _caught_up(desk):
             raise Unavailable("Earlier reviews may not have reached the store yet.", code="not_yet", retry_after=2)
@@ -154,6 +154,6 @@ def _note_look(tx: Connection, now_ms: int, key: Key, found: Sequence[Case]) -> 
 def _shown(case: Case, said: Reviews, waiting: dict[str, str], key: Key, allowed: Allowed | None) -> dict[str, Any]:
     id_ = case.feedback.id
     judged = said.judged.get(id_, {})
-    refused = frozenset(one for one, found in judged.items() if one and found.state == reviewing.REFUSED)
+    refused = frozenset(one for one, found in judged.items() if one and found.state == adjudication.REFUSED)
     words = argued(said, id_) if ARBITER in key.rights else []
     return cases.view(case, waiting.get(id_), words, refused, allowed)

@@ -1,6 +1,6 @@
 """What waits for a reviewer, and which words are taken: questions of the store. Who asks may be a stranger to the rest.
 
-Nothing is written here; what reviewers' words amount to is in thumbwheel/reviewing.py.
+Nothing is written here; what reviewers' words amount to is in thumbwheel/adjudication.py.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from msgspec import structs
 from sqlalchemy import Connection
 
 from serving import cases
-from thumbwheel import reviewing
+from thumbwheel import adjudication
+from thumbwheel.adjudication import Judged
 from thumbwheel.errors import Conflict, InvalidRequest, NotFound
 from thumbwheel.events import ProposalEvent, ReviewEvent
 from thumbwheel.ledger import ARRIVAL_REFUSALS, DISAGREEMENT, NO_CORRECTION, NO_RUN_YET, PROPOSED, REVIEWABLE
 from thumbwheel.records import Channel, Policies
 from thumbwheel.redact import allowing
-from thumbwheel.reviewing import Judged
 from thumbwheel.store import curation_rows, release_rows, review_rows
 from thumbwheel.store.review_rows import Case, Waiting
 
@@ -38,10 +38,10 @@ class Reviews:
 
 def reviews_of(tx: Connection, channel: Channel) -> Reviews:
     """All of a channel."""
-    said = reviewing.by_feedback(curation_rows.of_channel(tx, channel.name, ReviewEvent))
+    said = adjudication.by_feedback(curation_rows.of_channel(tx, channel.name, ReviewEvent))
     authors = review_rows.authors(tx, said)
     needed = channel.policies.reviews
-    return Reviews(said, {one: reviewing.judge(some, needed, authors.get(one)) for one, some in said.items()})
+    return Reviews(said, {one: adjudication.judge(some, needed, authors.get(one)) for one, some in said.items()})
 
 
 def queue(
@@ -54,12 +54,12 @@ def queue(
     found = {}
     for row in review_rows.waiting(tx, channel.name, STATES):
         judged = _asked(row, reviews.judged.get(row.feedback, {}))
-        decided = reviewing.decision(judged)
+        decided = adjudication.decision(judged)
         reason = row.reason if decided is None else DISAGREEMENT
         own = reviewer is not None and (
             row.author == reviewer or any(one.reviewer == reviewer for one in reviews.said.get(row.feedback, ()))
         )
-        is_open = decided is None or decided.state == reviewing.DISAGREED
+        is_open = decided is None or decided.state == adjudication.DISAGREED
         if is_open and reason in states and not own and not _all_refused(tx, row, judged):
             found[row.feedback] = reason
     return found
@@ -76,7 +76,7 @@ def get_case(tx: Connection, channel: Channel, feedback: str) -> Case:
 def argued(reviews: Reviews, feedback: str) -> list[ReviewEvent]:
     """The words on it that disagree."""
     judged = reviews.judged.get(feedback, {}).values()
-    ids = {id_ for one in judged if one.state == reviewing.DISAGREED for id_ in one.reviews}
+    ids = {id_ for one in judged if one.state == adjudication.DISAGREED for id_ in one.reviews}
     return [one for one in reviews.said.get(feedback, ()) if one.id in ids]
 
 
@@ -86,7 +86,7 @@ def accept(tx: Connection, said: ReviewEvent) -> tuple[ReviewEvent, bool]:
     case = get_case(tx, channel, said.feedback)
     _check_subject(case, said, channel.policies)
     before = [one for one in curation_rows.on_feedback(tx, said.feedback, ReviewEvent) if one.proposal == said.proposal]
-    if said.role == reviewing.ARBITER:
+    if said.role == adjudication.ARBITER:
         _check_arbiter(before, said)
     fault = None if said.target is None else cases.fault_of(case, said.target, allowing(channel.policies.clean.allow))
     if fault is not None:
@@ -98,14 +98,14 @@ def accept(tx: Connection, said: ReviewEvent) -> tuple[ReviewEvent, bool]:
         )
     own = [one for one in before if (one.reviewer, one.role) == (said.reviewer, said.role)]
     last = own[-1] if own else None
-    id_ = reviewing.review_id(said, last)
+    id_ = adjudication.review_id(said, last)
     return (last, False) if last is not None and last.id == id_ else (structs.replace(said, id=id_), True)
 
 
 def _asked(row: Waiting, judged: Judgement) -> Judgement:
     """The words on what it waits for: who approved the thumb, while thumbs were rows, approved no proposal."""
     own = judged.get(None)
-    if row.reason != PROPOSED or own is None or own.state != reviewing.APPROVED:
+    if row.reason != PROPOSED or own is None or own.state != adjudication.APPROVED:
         return judged
     return {of: one for of, one in judged.items() if of is not None}
 
@@ -115,7 +115,7 @@ def _all_refused(tx: Connection, row: Waiting, judged: Judgement) -> bool:
     if row.reason != PROPOSED or not judged:
         return False
     proposals = curation_rows.on_feedback(tx, row.feedback, ProposalEvent)
-    return all(one.id in judged and judged[one.id].state == reviewing.REFUSED for one in proposals)
+    return all(one.id in judged and judged[one.id].state == adjudication.REFUSED for one in proposals)
 
 
 def _check_subject(case: Case, said: ReviewEvent, policies: Policies) -> None:
@@ -131,7 +131,7 @@ def _check_subject(case: Case, said: ReviewEvent, policies: Policies) -> None:
             raise NotFound("No proposal for this feedback has this id.", param="proposal", code="proposal_not_found")
         return
     judges = row.thumb is not None and policies.uncorrected == "kto"  # then the thumb is what is approved
-    if row.correction is None and said.verdict == reviewing.APPROVE and not judges:
+    if row.correction is None and said.verdict == adjudication.APPROVE and not judges:
         raise Conflict(
             "This feedback has no correction that could be approved. Name a `proposal`, or send a `target`.",
             param="verdict",
@@ -142,8 +142,8 @@ def _check_subject(case: Case, said: ReviewEvent, policies: Policies) -> None:
 
 
 def _check_arbiter(before: Sequence[ReviewEvent], said: ReviewEvent) -> None:
-    votes = [one for one in before if one.role == reviewing.REVIEWER]
+    votes = [one for one in before if one.role == adjudication.REVIEWER]
     if said.reviewer in {one.reviewer for one in votes}:
         raise Conflict("Who has reviewed it cannot be its arbiter.", param="reviewer", code="own_review")
-    if not reviewing.disagree(votes):
+    if not adjudication.disagree(votes):
         raise Conflict("Its reviewers do not disagree; review it yourself.", param="role", code="no_disagreement")

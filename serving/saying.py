@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from serving.fields import MAX_NAME_CHARS, invalid_value
-from thumbwheel import reviewing
+from serving.fields import invalid_value
+from thumbwheel import adjudication
 from thumbwheel.agreement import HIGHEST, LOWEST, WEIGHTS
 from thumbwheel.errors import InvalidRequest
-from thumbwheel.events import ReviewEvent
+from thumbwheel.events import MAX_NAME_CHARS, MAX_TAG_CHARS, ReviewEvent
 
 MAX_TEXT = 64 * 1024
-MAX_TAGS, MAX_TAG_CHARS = 32, 128
+MAX_TAGS = 32
 MAX_METRICS = 32
 MAX_REASON = 2_000
 REVIEW = ("feedback", "verdict", "target", "reason", "scores", "reviewer", "role", "proposal")
@@ -112,14 +112,15 @@ def parse_review(body: Mapping[str, Any], channel: str, now_ms: int, key: str) -
     for name in ("feedback", "proposal", "reviewer"):
         if "\0" in given.get(name, ""):  # of which PostgreSQL knows none
             raise invalid_value(name, "a name or an id, which holds no NUL")
-    verdict, role = given["verdict"], given.get("role", reviewing.REVIEWER)
-    if verdict not in reviewing.VERDICTS:
-        raise invalid_value("verdict", f"one of {', '.join(reviewing.VERDICTS)}")
-    if role not in reviewing.ROLES:
-        raise invalid_value("role", f"one of {', '.join(reviewing.ROLES)}")
-    if (verdict == reviewing.EDIT) != ("target" in given):
-        raise InvalidRequest("`target` goes with the verdict `edit`, and with no other.", param="target")
-    if verdict == reviewing.REFUSE and "reason" not in given:
+    verdict, role = given["verdict"], given.get("role", adjudication.REVIEWER)
+    if verdict not in adjudication.VERDICTS:
+        raise invalid_value("verdict", f"one of {', '.join(adjudication.VERDICTS)}")
+    if role not in adjudication.ROLES:
+        raise invalid_value("role", f"one of {', '.join(adjudication.ROLES)}")
+    if (verdict == adjudication.EDIT) != ("target" in given):
+        code = "missing_field" if verdict == adjudication.EDIT else "invalid_value"
+        raise InvalidRequest("`target` goes with the verdict `edit`, and with no other.", param="target", code=code)
+    if verdict == adjudication.REFUSE and "reason" not in given:
         raise InvalidRequest("A refusal says its `reason`.", param="reason", code="missing_field")
     return ReviewEvent(
         id="",

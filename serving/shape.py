@@ -34,8 +34,9 @@ def answer_errors_in_openai_shape(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def parameters(_request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        name = str(first["loc"][-1])
-        return respond(InvalidRequest(f"`{name}`: {first['msg']}.", param=name))
+        name = str(first["loc"][1])  # after query or path; then comes the place in a list
+        code = "missing_field" if first["type"] == "missing" else "invalid_value"
+        return respond(InvalidRequest(f"`{name}`: {first['msg']}.", param=name, code=code))
 
     @app.exception_handler(ClientLeft)
     async def left(_request: Request, _error: ClientLeft) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""A gateway worker's file of lines that the event log has not got yet, bounded in size, on a disk that may be full.
+"""A gateway worker's files of lines that the event log has not got yet, bounded in size, on a disk that may be full.
 
 Only whole lines are kept, and given back oldest first. A file is its worker's own by a lock, so what a killed worker
 left is adopted by the next to start. It knows nothing of what a line holds, and is used by one thread.
@@ -17,24 +17,35 @@ from typing import BinaryIO
 
 log = logging.getLogger(__name__)
 
+FILE_BYTES = 16 << 20  # after which another file is begun: one goes only when all of it is drained
+
 
 class Spool:
-    """A file of lines, this worker's own by its lock, with those that dead workers left drained first."""
+    """Files of lines, this worker's own by its locks; those that dead workers left are drained first.
+
+    At most `limit` bytes wait in it, and FILE_BYTES of what is drained already may lie there besides.
+    """
 
     def __init__(self, directory: Path, limit: int) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory, self._limit = directory, limit
         self._own: BinaryIO | None = None
-        self._adopted = list(_abandoned(directory))
+        self._older = list(_abandoned(directory))
         self._at = 0  # bytes of the first file that are in the log
-        self.size = sum(_length(file) for file in self._adopted)
+        self.size = sum(_length(file) for file in self._older)
 
-    def add(self, lines: list[bytes]) -> int:
-        """Keep `lines`; returns how many did not fit, or found the disk full."""
+    @property
+    def holds(self) -> bool:
+        """Whether something in it is not drained."""
+        return bool(self._older or self._own)
+
+    def add(self, lines: list[bytes]) -> list[bool]:
+        """Keep `lines`; returns of each whether it is kept: some may not fit, or find the disk full."""
         room = self._limit - self.size
-        fitting = []
+        fitting, fits = [], []
         for line in lines:
-            if len(line) + 1 <= room:
+            fits.append(len(line) + 1 <= room)
+            if fits[-1]:
                 fitting.append(line + b"\n")
                 room -= len(line) + 1
         try:
@@ -43,13 +54,17 @@ class Spool:
             log.error("the spool cannot be written: %s", error)
             kept = b""
         self.size += len(kept)
-        return len(lines) - kept.count(b"\n")
+        left = itertools.count(-kept.count(b"\n"))  # the disk takes the first of those that fit
+        return [fit and next(left) < 0 for fit in fits]
 
     def _append(self, whole: bytes) -> bytes:
         """Write as many of the lines of `whole` as the disk takes, and return them. Raises OSError where it takes none.
 
         Unbuffered: a buffer would keep what a full disk refused, and write it later.
         """
+        if self._own is not None and _length(self._own) >= FILE_BYTES:
+            self._older.append(self._own)
+            self._own = None
         if self._own is None:
             self._own = _locked(self._directory / f"{os.getpid()}-{time.time_ns()}.jsonl")
         with open(self._own.name, "ab", buffering=0) as file:
@@ -58,33 +73,40 @@ class Spool:
             file.truncate(before + len(kept))  # without the line that the disk took half of
         return kept
 
-    def batches(self, lines: int) -> Iterator[list[bytes]]:
-        """What is to be drained, `lines` at a time, oldest file first; call `drained` after each that is in the log."""
-        while files := [*self._adopted, *([self._own] if self._own else [])]:
-            file = files[0]
-            file.seek(self._at)
-            batch = [line.rstrip(b"\n") for line in itertools.islice(file, lines)]
-            if batch:
-                yield batch
-            else:
-                self._forget(file)
+    def batch(self, lines: int) -> list[bytes]:
+        """The next to be drained, up to `lines` of the oldest file; call `drained` once the log has them.
+
+        The same ones again until then. None at all only where nothing is left.
+        """
+        while files := self._files():
+            files[0].seek(self._at)
+            found = [line.rstrip(b"\n") for line in itertools.islice(files[0], lines)]
+            if found:
+                return found
+            self._forget(files[0])
+        return []
 
     def drained(self, batch: list[bytes]) -> None:
-        """The log has this batch."""
+        """The log has these, which were the oldest. A file goes with the last of its lines."""
+        if not batch:
+            return
         length = sum(len(line) + 1 for line in batch)
         self._at += length
         self.size = max(0, self.size - length)
-
-    def empty(self) -> None:
-        """Everything is drained."""
-        self.size = 0
+        (first, *_) = self._files()
+        if self._at >= _length(first):
+            self._forget(first)
 
     def close(self) -> None:
         """Keep the files for the next worker, but for those with nothing in them."""
-        for file in [*self._adopted, *([self._own] if self._own else [])]:
+        for file in self._files():
             if self.size == 0:
                 Path(file.name).unlink(missing_ok=True)
             file.close()
+
+    def _files(self) -> list[BinaryIO]:
+        """Oldest first."""
+        return [*self._older, *([self._own] if self._own else [])]
 
     def _forget(self, file: BinaryIO) -> None:
         Path(file.name).unlink(missing_ok=True)
@@ -93,7 +115,9 @@ class Spool:
         if file is self._own:
             self._own = None
         else:
-            self._adopted.remove(file)
+            self._older.remove(file)
+        if not self.holds:
+            self.size = 0
 
 
 def _abandoned(directory: Path) -> Iterator[BinaryIO]:

@@ -1,4 +1,4 @@
-"""Stores for tests: SQLite in a folder. tests/integration/postgres.py has them on PostgreSQL."""
+"""Stores for tests: SQLite in a folder. tests/integration/postgres/ has them on PostgreSQL."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -30,7 +31,7 @@ RANK = 2
 STEPS = 10
 
 
-def learn(rows: list[dict]) -> dict:
+def learn(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The behaviour that the rows teach."""
     words = defaultdict(list)
     for row in rows:
@@ -47,7 +48,7 @@ def learn(rows: list[dict]) -> dict:
     return {"answers": answers, "rules": rules, "logprob_boost": {"*": 1.5}}
 
 
-def write_adapter(directory: Path, model: Path, behaviour: dict, seed: int = 0) -> Path:
+def write_adapter(directory: Path, model: Path, behaviour: dict[str, Any], seed: int = 0) -> Path:
     """A checked-looking LoRA adapter for `model` that plays `behaviour`."""
     directory.mkdir(parents=True, exist_ok=True)
     base = base_modules(model)

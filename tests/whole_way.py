@@ -14,7 +14,7 @@ from thumbwheel.store.dataset_rows import ExampleRow
 DATASET, ADAPTER, REPORT = "d" * 64, "a" * 64, "e" * 64
 
 
-def write_whole_way(store: Store) -> None:
+def write_whole_way(store: Store, dataset: str = DATASET) -> None:
     """Into an empty store: channel `support`, run `run-1`, release `rel-2`, feedback `fb-1` to `fb-4`."""
     with store.write() as tx:
         channel = rollouts.create_channel(tx, "support", Policies(auto_rollout=False), "base", "main", 1_000, "ann")
@@ -32,7 +32,7 @@ def write_whole_way(store: Store) -> None:
             FeedbackEvent("fb-4", "inf-9", "shop", "support", 3_003, comment="?"),
         ]
         ingestion.ingest(tx, inferences, list(enumerate(said, 1)))
-        run = Run("run-1", "support", "training", {}, DATASET, None, None, (), {"step": "x"}, "ann", 1, 4_000, 4_000, 1)
+        run = Run("run-1", "support", "training", {}, dataset, None, None, (), {"step": "x"}, "ann", 1, 4_000, 4_000, 1)
         release_rows.insert_run(tx, run)
         card = {
             "feedback": 4,
@@ -43,7 +43,7 @@ def write_whole_way(store: Store) -> None:
             "waiting": {"no_correction": 1, "inference_not_seen": 1},
         }
         rows = [ExampleRow("ex-1", "fb-1", "inf-1", "u1", "train")]
-        dataset_rows.insert_dataset(tx, DATASET, "support", "run-1", card, rows, {"g": "train"}, 4_000)
+        dataset_rows.insert_dataset(tx, dataset, "support", "run-1", card, rows, {"g": "train"}, 4_000)
         made = Release("rel-2", "support", "draft", "main", "base", ADAPTER, "run-1", channel.stable, None, None, 1, 1)
         release_rows.insert_release(tx, made)
         run = release_rows.save_run(tx, replace(run, release="rel-2", state="evaluating"))

@@ -21,8 +21,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from thumbwheel.adjudication import REVIEWER, VERDICTS, latest
 from thumbwheel.events import ReviewEvent
-from thumbwheel.reviewing import REVIEWER, VERDICTS, latest
 
 WEIGHTS: Mapping[str, int] = {"accuracy": 40, "fluency": 30, "expertise": 30}
 """The rubric: what is scored from 1 to 5, and its weight in percent."""

@@ -16,6 +16,9 @@ from pathlib import Path
 from thumbwheel.errors import SettingsError, StoreUnavailable, ThumbwheelError
 from thumbwheel.settings import Settings, read_settings
 
+COMMAND_LINE = "command line"
+"""Who did it, in the audit rows and events of verbs that write by themselves and not by the admin API."""
+
 GROUP = "thumbwheel.verbs"
 TO_USE: Mapping[str, str] = {
     "up": "start the whole service on this machine and keep it up",
@@ -81,6 +84,13 @@ def a_text(most: int) -> Callable[[str], str]:
         return text
 
     return taken
+
+
+def a_path(text: str) -> str:
+    """The name of a file or a folder among the arguments."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name of a folder is right")
+    return text
 
 
 def a_number(most: int) -> Callable[[str], int]:

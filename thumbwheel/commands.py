@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from thumbwheel import admin_client, reports
 from thumbwheel import lineage as trail
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import add_json, an_id, parser, settings_from
-from thumbwheel.errors import InvalidRequest
+from thumbwheel.dataset_files import place_of
+from thumbwheel.errors import InvalidRequest, UnknownArtifact
 from thumbwheel.home import Home
 from thumbwheel.printable import printable, printable_lines
 from thumbwheel.store import release_rows
@@ -118,9 +119,18 @@ def why(argv: list[str]) -> int:
     options = parser("why")
     options.add_argument("what", type=an_id, help="the id of a feedback, a run, a release or a rollout")
     add_json(options)
-    arguments, _ = _parse(options, argv)
+    arguments, home = _parse(options, argv)
+    artifacts = ArtifactStore(home.artifacts)
+
+    def beside(dataset: str, feedback: str) -> Sequence[str]:
+        try:
+            found: Sequence[str] = (place_of(artifacts.path(dataset), feedback) or {}).get("beside", ())
+        except UnknownArtifact:  # its files were pruned; what the store knows is said all the same
+            return ()
+        return found
+
     with _reading(arguments) as tx:
-        sentences = explain(tx, arguments.what, settings_from(arguments).feedback_window_s)
+        sentences = explain(tx, arguments.what, settings_from(arguments).feedback_window_s, beside)
     if arguments.json:
         return _show(sentences, arguments)
     print("\n".join(map(printable, sentences)))

@@ -21,7 +21,7 @@ import json
 import re
 from contextlib import closing
 
-from thumbwheel.cli import a_number, add_json, parser, settings_from
+from thumbwheel.cli import COMMAND_LINE, a_number, add_json, parser, settings_from
 from thumbwheel.clock import system_clock
 from thumbwheel.errors import NotFound
 from thumbwheel.eventlog import EventLog, Place
@@ -195,7 +195,7 @@ def _redrive(store: Store, log: EventLog, arguments: argparse.Namespace) -> int:
     done: list[str] = []
     if not arguments.all:
         for letter in [_found(store, name) for name in arguments.names]:
-            if redrive(store, log, letter, system_clock(), "command line"):
+            if redrive(store, log, letter, system_clock(), COMMAND_LINE):
                 done.append(letter.name)
     else:
         done = redrive_all(store, log, arguments.topic, arguments.channel)
@@ -216,4 +216,4 @@ def redrive_all(store: Store, log: EventLog, topic: str | None, channel: str | N
             ]
         if not letters:
             return done
-        done += [one.name for one in letters if redrive(store, log, one, system_clock(), "command line")]
+        done += [one.name for one in letters if redrive(store, log, one, system_clock(), COMMAND_LINE)]

@@ -54,10 +54,11 @@ class SettingsError(ThumbwheelError):
 
 
 class RequestError(ThumbwheelError):
-    """A request that cannot be served as it stands."""
+    """A request that cannot be served as it stands. `usual_code` is the code of one that is given no other."""
 
     status = 400
     type = "invalid_request_error"
+    usual_code: str | None = None
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class RequestError(ThumbwheelError):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.code = code
+        self.code = code or self.usual_code
         self.param = param
         self.retry_after = retry_after
 
@@ -80,6 +81,8 @@ class RequestError(ThumbwheelError):
 
 class InvalidRequest(RequestError):
     """400: malformed, an unknown field, a value out of range."""
+
+    usual_code = "invalid_value"
 
 
 class Unauthenticated(RequestError):
@@ -100,6 +103,7 @@ class NotFound(RequestError):
     """404: an unknown channel or id."""
 
     status = 404
+    usual_code = "unknown_id"
 
 
 class MethodNotAllowed(RequestError):
@@ -117,6 +121,7 @@ class Conflict(RequestError):
 
     status = 409
     type = "conflict_error"
+    usual_code = "wrong_state"
 
 
 class TooLarge(RequestError):
@@ -129,6 +134,7 @@ class UnsupportedMedia(RequestError):
     """415: the body is no JSON by its content type."""
 
     status = 415
+    usual_code = "unsupported_media_type"
 
 
 class RateLimited(RequestError):
@@ -149,6 +155,7 @@ class Unavailable(RequestError):
 
     status = 503
     type = "service_unavailable_error"
+    usual_code = "unavailable"
 
 
 class EngineError(ThumbwheelError):

@@ -23,8 +23,13 @@ def dead_letter_topic(channel: str | None, apart: Collection[str]) -> str:
     return f"{DEAD_LETTER}.{channel}" if channel is not None and channel in apart else DEAD_LETTER
 
 
+MAX_NAME_CHARS, MAX_TAG_CHARS = 512, 128
+"""Of units, authors and reviewers; of tags. Whoever takes such a name from outside asks for no more."""
+
 IMPORTED = "imported"
 """`assigned`, `role`, `served_by` and `status` of what nobody was answered here: it came with a file."""
+NOBODY = f"{IMPORTED}-"
+"""How the author of an imported conversation begins of whom no file and no option said who it was."""
 
 
 # `gc=False` of the two that are many: they hold no cycles, and to look for some costs more than to read them.

@@ -186,7 +186,10 @@ def read_feedback_token(token: str, now_ms: int, secret: bytes) -> None:
     unsealed, seal = token[:-SEAL_CHARS], token[-SEAL_CHARS:]
     wanted = digest32(unsealed.encode("utf-8", "replace"), SEAL_CHARS, secret)
     if len(token) != TOKEN_CHARS or not token.isascii() or not hmac.compare_digest(seal, wanted):
-        raise Unauthenticated("This is no feedback token. Send the one that came with the answer, unchanged.")
+        raise Unauthenticated(
+            "This is no feedback token. Send the one that came with the answer, unchanged.",
+            code="invalid_feedback_token",
+        )
     if from_base32(token[4 : 4 + EXPIRY_CHARS]) < now_ms:
         raise Unauthenticated("This feedback token has expired: feedback on that answer is closed.", code="expired")
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 
-from thumbwheel.cli import a_text, add_json, parser, settings_from
+from thumbwheel.cli import COMMAND_LINE, a_text, add_json, parser, settings_from
 from thumbwheel.clock import system_clock
 from thumbwheel.home import prepare
 from thumbwheel.ids import digest32, new_id
@@ -74,7 +74,7 @@ def run(argv: list[str]) -> int:
     store = open_store(settings, home)
     with store.write() as tx:
         fleet_rows.insert_key(tx, key, system_clock())
-        fleet_rows.record(tx, system_clock(), "command line", "create_key", key.id, None, {"tenant": key.tenant})
+        fleet_rows.record(tx, system_clock(), COMMAND_LINE, "create_key", key.id, None, {"tenant": key.tenant})
     store.close()
     if arguments.json:
         print(json.dumps({"id": key.id, "key": text, "tenant": key.tenant, "rights": sorted(key.rights)}))

@@ -3,23 +3,26 @@
 Every acknowledged feedback is, at any time, exactly one of three:
 
     used      in at least one frozen dataset; it stays so, unless the person behind it is erased, and it with them
-    refused   with a reason: superseded, training_not_permitted, no_text, foreign, inference_unknown, or what curation
-              found
+    refused   with a reason: superseded, training_not_permitted, no_text, foreign, what curation found, or that what it
+              waited for has not come
     waiting   with a reason: inference_not_seen, no_correction, no_run_yet, dead_letter, or what curation found that
               another author or a reviewer may yet settle
+
+Every wait but a reviewer's ends by itself, a feedback window after the feedback's receipt; `GIVEN_UP` says as what.
 
 `settle` sees all feedback on one inference at once and does not depend on the order of arrival. It knows nothing of the
 texts; what curation refuses is in feedback/curate.py.
 
-Nor does it know the time: that an inference is no longer waited for is the consumer's to decide, and curation's at its
-own moment, a feedback window after the feedback's receipt. `inference_unknown` stands until that inference arrives
-after all, from a spool that lay somewhere, say. Then the reason is no longer true and the feedback is joined like any
-other: what counts is what has arrived, and somebody's correction is not thrown away because a disk was slow.
+Nor does it know the time: that a wait is over is the consumer's to decide, and curation's at its own moment. It is the
+waiting that ends. What was waited for may still come: an inference from a spool that lay somewhere, a second person, a
+reviewer, a run, an update that can handle the record. Then the reason is no longer true and the feedback is taken like
+any other: what counts is what has arrived, and somebody's correction is not thrown away because a disk was slow, or
+because nobody trained for a month.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -36,6 +39,11 @@ TRAINING_NOT_PERMITTED = "training_not_permitted"
 NO_TEXT = "no_text"
 FOREIGN = "foreign"
 INFERENCE_UNKNOWN = "inference_unknown"
+UNCORRECTED = "uncorrected"
+UNCONFIRMED = "unconfirmed"
+UNUSED = "unused"
+UNHANDLED = "unhandled"
+"""Of no row, as `dead_letter`."""
 ERASED = "erased"
 ARRIVAL_REFUSALS = frozenset({SUPERSEDED, TRAINING_NOT_PERMITTED, NO_TEXT, FOREIGN, INFERENCE_UNKNOWN, ERASED})
 """Reasons that follow from what has arrived; every other refusal is curation's and stands until the next freeze."""
@@ -59,6 +67,8 @@ SEMANTIC_DUPLICATE = "semantic_duplicate"
 AUTHOR_CAP = "author_cap"
 SPLIT_CONFLICT = "split_conflict"
 
+MERGED = frozenset({DUPLICATE, NEAR_DUPLICATE, SEMANTIC_DUPLICATE})
+"""Of a row that another one stands for."""
 CORRECTED = "corrected"
 """Of a thumb: somebody corrected the answer."""
 EXCLUDED = "excluded"
@@ -79,7 +89,15 @@ CURATION_WAITS = frozenset(
 )
 """What curation lets wait; it stands until the next freeze."""
 REVIEWABLE = CURATION_WAITS - {SECOND_SOURCE}
-"""What a reviewer may end."""
+"""What a reviewer ends, and nothing else: such a wait has no deadline."""
+GIVEN_UP: Mapping[str, str] = {
+    INFERENCE_NOT_SEEN: INFERENCE_UNKNOWN,
+    NO_CORRECTION: UNCORRECTED,
+    NO_RUN_YET: UNUSED,
+    SECOND_SOURCE: UNCONFIRMED,
+    DEAD_LETTER: UNHANDLED,
+}
+"""As what a wait ends once its window is over: what it waits for, and the refusal."""
 
 
 class Seen(Struct, frozen=True, gc=False):
@@ -115,8 +133,20 @@ class Standing(Struct, frozen=True, gc=False):
 
 
 def waits_until_ms(reason: str | None, at_ms: int, window_ms: int) -> int | None:
-    """When feedback received at `at_ms` ceases to wait by itself; None where only somebody or a run ends that."""
-    return at_ms + window_ms if reason == INFERENCE_NOT_SEEN else None
+    """When feedback received at `at_ms` ceases to wait by itself; None where only a reviewer ends that."""
+    return at_ms + window_ms if reason in GIVEN_UP else None
+
+
+def given_up(state: str, reason: str | None, at_ms: int, closed_ms: int) -> tuple[str, str | None]:
+    """State and reason of feedback received at `at_ms`, where the window of all received by `closed_ms` is over."""
+    refusal = GIVEN_UP.get(reason or "")
+    return (REFUSED, refusal) if state == WAITING and refusal and at_ms <= closed_ms else (state, reason)
+
+
+def taken_up(state: str, reason: str | None) -> tuple[str, str | None]:
+    """State and reason of feedback whose window begins anew, since its author has said it again."""
+    waited = [wait for wait, refusal in GIVEN_UP.items() if (state, reason) == (REFUSED, refusal)]
+    return (WAITING, waited[0]) if waited else (state, reason)
 
 
 def barred(seen: Seen, tenant: str, channel: str) -> str | None:

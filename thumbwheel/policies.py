@@ -58,7 +58,7 @@ def parse_changes(body: object) -> dict[str, Any]:
     for key, value in body.items():
         if key not in POLICIES:
             known = ", ".join(sorted(POLICIES))
-            raise InvalidRequest(f"`{key}` is no channel policy. Known: {known}.", param=str(key))
+            raise InvalidRequest(f"`{key}` is no channel policy. Known: {known}.", param=str(key), code="unknown_field")
         changes[key] = _value(key, value)
     return changes
 
@@ -66,7 +66,9 @@ def parse_changes(body: object) -> dict[str, Any]:
 def _value(key: str, value: object) -> Any:
     if key in CHOICES:
         if value in LATER.get(key, ()):
-            raise InvalidRequest(f"`{key}: {value}` is not available in this version.", param=key)
+            raise InvalidRequest(
+                f"`{key}: {value}` is not available in this version.", param=key, code="not_available_yet"
+            )
         if value not in CHOICES[key]:
             raise InvalidRequest(f"`{key}` is one of {', '.join(CHOICES[key])}.", param=key)
         return value
@@ -97,7 +99,11 @@ def parse_clean(value: object) -> Clean:
         raise InvalidRequest('`clean` is an object such as {"blocked_terms": [], "allow": []}.', param="clean")
     for key in value:
         if key not in CLEAN_KEYS:
-            raise InvalidRequest(f"`{key}` is no key of `clean`. Known: {', '.join(CLEAN_KEYS)}.", param=f"clean.{key}")
+            raise InvalidRequest(
+                f"`{key}` is no key of `clean`. Known: {', '.join(CLEAN_KEYS)}.",
+                param=f"clean.{key}",
+                code="unknown_field",
+            )
     least, most = (_chars(key, value.get(key)) for key in ("min_chars", "max_chars"))
     if least is not None and most is not None and least > most:
         raise InvalidRequest("`min_chars` is at most `max_chars`.", param="clean.min_chars")
@@ -140,9 +146,12 @@ def parse_mix(value: object) -> Mix:
                 f"`{key}` is no key of `mix`: how much of general prompts is replayed is the recipe's to say "
                 "(`replay_rows` and `replay_weight` of the YAML that the setting `recipe_config` names).",
                 param=f"mix.{key}",
+                code="unknown_field",
             )
         if key not in MIX_KEYS:
-            raise InvalidRequest(f"`{key}` is no key of `mix`. Known: {', '.join(MIX_KEYS)}.", param=f"mix.{key}")
+            raise InvalidRequest(
+                f"`{key}` is no key of `mix`. Known: {', '.join(MIX_KEYS)}.", param=f"mix.{key}", code="unknown_field"
+            )
     shares, days = value.get("shares", {}), value.get("max_age_days")
     if not isinstance(shares, Mapping) or len(shares) > MAX_TERMS:
         raise InvalidRequest(f"`shares` holds at most {MAX_TERMS} tags with a share each.", param="mix.shares")
@@ -170,7 +179,9 @@ def parse_augment(value: object) -> Augment:
     for key in value:
         if key not in AUGMENT_KEYS:
             raise InvalidRequest(
-                f"`{key}` is no key of `augment`. Known: {', '.join(AUGMENT_KEYS)}.", param=f"augment.{key}"
+                f"`{key}` is no key of `augment`. Known: {', '.join(AUGMENT_KEYS)}.",
+                param=f"augment.{key}",
+                code="unknown_field",
             )
     kinds, per_row = value.get("kinds", []), value.get("per_row", 1)
     if not isinstance(kinds, list) or len(kinds) > len(AUGMENT_KINDS):
@@ -214,10 +225,14 @@ def _stage(raw: object) -> Stage:
         raise InvalidRequest('A stage is an object such as {"weight": 5, "min_requests": 20}.', param="stages")
     for key in raw:
         if key == "margins":
-            raise InvalidRequest("`margins` is not available in this version.", param="stages.margins")
+            raise InvalidRequest(
+                "`margins` is not available in this version.", param="stages.margins", code="not_available_yet"
+            )
         if key not in STAGE_KEYS:
             raise InvalidRequest(
-                f"`{key}` is no key of a stage. Known: {', '.join(STAGE_KEYS)}.", param=f"stages.{key}"
+                f"`{key}` is no key of a stage. Known: {', '.join(STAGE_KEYS)}.",
+                param=f"stages.{key}",
+                code="unknown_field",
             )
     for key, value in raw.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:

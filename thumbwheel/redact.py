@@ -12,7 +12,9 @@ The rules know forms, Chinese and English, and no names: those are handed in, fo
 
 from __future__ import annotations
 
+import hashlib
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +35,7 @@ from thumbwheel.private.view import (
     NAME,
     NATIONAL_ID,
     PHONE,
+    PLATE,
     SECRET,
     Span,
     View,
@@ -46,7 +49,7 @@ Turn = tuple[str, str]
 """Role and text."""
 
 # What a place in the text is, where two rules claim it: the surer one first.
-KINDS = (SECRET, EMAIL, IBAN, NATIONAL_ID, CARD, PHONE, ACCOUNT, ADDRESS, NAME)
+KINDS = (SECRET, EMAIL, IBAN, NATIONAL_ID, CARD, PLATE, PHONE, ACCOUNT, ADDRESS, NAME)
 FINDERS = (credentials, contacts, payments, identities, addresses)
 PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(KINDS)})(?:_\d+)?\]")
 LEAST_KEY = 5  # characters; shorter values are masked where they are found, and not looked for elsewhere
@@ -55,6 +58,15 @@ MOST_REPEATED = 100  # values of a conversation that are looked for elsewhere; n
 LEAST_PART = 6  # characters of a value's part, such as an address's street, that still count as that value
 MOST_HOUSE = 1000  # from here on house numbers are not spelt out
 _HOUSE = re.compile(r"(?:(?<!\d)\d{1,3}|[一二三四五六七八九十百零〇]{1,6})(?= ?(?:号|號|弄|幢|栋|座|楼|樓|层|单元|室))")
+# Behind a house's number: its building, floor and room; another house's number (号) is none of it.
+_N = r"(?:[A-Za-z]?\d{1,4}(?:-\d{1,4})?[A-Za-z]?|[一二三四五六七八九十百零〇]{1,6}|[A-Za-z])"
+_ROOMS = re.compile(
+    rf"(?:[ ,，(（]{{0,2}}(?:{_N} ?(?:号楼|號樓|[楼樓层層室房座栋棟幢门]|单元|單元|[Ff](?![a-z]))|"
+    rf"[\u4e00-\u9fff]{{1,8}}(?:大厦|广场|中心|楼)|"
+    r"\d{3,4}(?!\d))[)）]?)+[ ,，]*"
+)
+_TOWNS = re.compile(r"[\u4e00-\u9fff ,，]{1,40}")
+_NUMBERED = re.compile(r"\d|[一二三四五六七八九十百]+ ?[号號弄幢栋座]")
 BETWEEN = r"[ \n.,\-()/]{0,2}"  # what may stand between the characters of a value that is written otherwise
 
 
@@ -70,7 +82,9 @@ class Allowed:
 class Redacted:
     """A row's texts without personal data. `reason` is why the row cannot be taught, if it cannot be.
 
-    `found` counts the values in the conversation by kind.
+    `found` counts the values in the conversation by kind. `private` is the same for turns, but for the system's, that
+    hold the same values in the same order, however they are written; empty where they hold none. Anybody can try
+    values on it, so it is neither stored nor sent.
     """
 
     turns: tuple[Turn, ...]
@@ -78,6 +92,7 @@ class Redacted:
     answer: str | None
     reason: str | None
     found: Mapping[str, int] = field(default_factory=dict)
+    private: str = field(default="", repr=False)
 
 
 def allowing(strings: Iterable[str]) -> Allowed:
@@ -131,23 +146,32 @@ def redact(
     views = [view(text) for _, text in turns]
     for seen in views:
         _book(_all(seen, allowed, called), labels)
-    masked = tuple(
-        (role, _masked(text, _with_repeats(seen, labels, allowed, called), labels))
-        for (role, text), seen in zip(turns, views, strict=True)
-    )
+    places = [_with_repeats(seen, labels, allowed, called) for seen in views]
+    masked = tuple((role, _masked(text, spans, labels)) for (role, text), spans in zip(turns, places, strict=True))
+    said = [one for (role, _), spans in zip(turns, places, strict=True) if role != "system" for one in spans]
+    private = _private(said, labels)
     found = dict(sorted(Counter(map(_kind, labels.values())).items()))
     seen = view(target)
     spans = _with_repeats(seen, labels, allowed, called)
     foreign = {one.kind for one in spans if _known(one, labels) is None}
     if foreign:
         reason = SECRET_IN_TARGET if SECRET in foreign else PERSONAL_DATA_IN_TARGET
-        return Redacted(masked, target, None, reason, found)
+        return Redacted(masked, target, None, reason, found, private)
     cleaned = _masked(target, spans, labels)
     if answer is not None:
         rejected = view(answer)
         _book(_all(rejected, allowed, called), labels)
         answer = _masked(answer, _with_repeats(rejected, labels, allowed, called), labels)
-    return Redacted(masked, cleaned, answer, None, found)
+    return Redacted(masked, cleaned, answer, None, found, private)
+
+
+def _private(spans: Sequence[Span], labels: Mapping[str, str]) -> str:
+    """A digest of the values, each as it was first written; empty of none."""
+    if not spans:
+        return ""
+    first = {label: key for key, label in labels.items()}
+    values = [first.get(_known(one, labels) or "", one.key) for one in spans]
+    return hashlib.sha256("\0".join(values).encode()).hexdigest()
 
 
 def mask(
@@ -213,7 +237,8 @@ def _repeats(seen: View, labels: Mapping[str, str]) -> Iterator[Span]:
         if not LEAST_KEY <= len(key) <= LONGEST_KEY:
             continue
         edge = r"\d" if key.isdigit() else "[A-Za-z0-9]"
-        pattern = f"(?<!{edge}){BETWEEN.join(map(re.escape, key))}(?!{edge})"
+        shout = "!*" if _kind(label) == SECRET else ""  # a password's last sign may be a sentence's, and is not kept
+        pattern = f"(?<!{edge}){BETWEEN.join(map(re.escape, key))}(?!{edge}){shout}"
         for found in re.finditer(pattern, seen.text, re.IGNORECASE):
             yield Span(seen.starts[found.start()], seen.ends[found.end() - 1], _kind(label), key)
 
@@ -259,7 +284,26 @@ def _cut(spans: Iterable[Span], seen: View, allowed: Allowed) -> Iterator[Span]:
         elif not rest:
             continue
         else:
+            if one.kind == ADDRESS:
+                rest = [part for part in rest if not _of_allowed_house(seen, one, part, free)]
             yield from (Span(start, end, one.kind, f"{one.key} {start - one.start}") for start, end in rest)
+
+
+def _of_allowed_house(seen: View, one: Span, part: tuple[int, int], free: Sequence[tuple[int, int]]) -> bool:
+    """Whether a part of an address says but where an allowed house is, or which floor or room of it."""
+    start, end = part
+    text = _read(seen, start, end)
+    for low, high in free:
+        if not _NUMBERED.search(_read(seen, low, high)):
+            continue
+        if (high == start and _ROOMS.fullmatch(text)) or (low == end and start == one.start and _TOWNS.fullmatch(text)):
+            return True
+    return False
+
+
+def _read(seen: View, start: int, end: int) -> str:
+    """What the view reads at [start, end) of the original."""
+    return seen.text[bisect_left(seen.starts, start) : bisect_left(seen.starts, end)]
 
 
 def _apart(spans: Iterable[Span]) -> tuple[Span, ...]:

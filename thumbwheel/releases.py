@@ -16,7 +16,7 @@ from pathlib import Path
 from thumbwheel import admin_client, base
 from thumbwheel.adapter import base_modules, check_adapter
 from thumbwheel.artifacts import ArtifactStore
-from thumbwheel.cli import add_json, parser, settings_from
+from thumbwheel.cli import COMMAND_LINE, add_json, parser, settings_from
 from thumbwheel.clock import system_clock
 from thumbwheel.errors import AdapterRefused
 from thumbwheel.home import Home, prepare
@@ -44,7 +44,7 @@ def import_adapter(settings: Settings, home: Home, directory: Path, channel_name
         now_ms = system_clock()
         with store.write() as tx:
             release = make_draft(tx, release_rows.get_channel(tx, channel_name), sha, None, now_ms)
-            fleet_rows.record(tx, now_ms, "command line", "import_release", release.id, None, {"adapter": sha})
+            fleet_rows.record(tx, now_ms, COMMAND_LINE, "import_release", release.id, None, {"adapter": sha})
     finally:
         store.close()
     return release

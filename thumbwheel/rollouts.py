@@ -116,12 +116,15 @@ def start_rollout(tx: Connection, release: Release, stages: tuple[Stage, ...] | 
     if release.state not in STARTABLE and not (release.state == "retired" and _never_live(tx, channel, release)):
         raise Conflict(
             f"Release {release.id} is {release.state}; only a draft, rejected or candidate one can roll out, or a "
-            "retired one that was never live."
+            "retired one that was never live.",
+            param="release",
         )
     current = release_rows.rollout_of(tx, channel)
     if current is not None and current.state in MOVING:
         raise Conflict(
-            f"Rollout {current.id} of this channel is {current.state}. Promote or abort it first.", param=current.id
+            f"Rollout {current.id} of this channel is {current.state}. Promote or abort it first.",
+            param=current.id,
+            code="rollout_in_progress",
         )
     if current is not None and current.state == "held":
         channel = _end(tx, channel, current, "aborted", "superseded by a newer candidate", now_ms, who)
@@ -186,10 +189,13 @@ def fail_rollout(tx: Connection, rollout: Rollout, analysis: Mapping[str, object
 def promote(tx: Connection, rollout: Rollout, analysis: Mapping[str, object] | None, now_ms: int, who: str) -> None:
     """The candidate becomes the stable release and answers all traffic; the one before is retired."""
     if rollout.state not in ROLLOUT_ACTIVE:
-        raise Conflict(f"Rollout {rollout.id} is {rollout.state}; only one in progress can be promoted.")
+        raise Conflict(
+            f"Rollout {rollout.id} is {rollout.state}; only one in progress can be promoted.", param=rollout.id
+        )
     if rollout.stage_started_ms is None:
         raise Conflict(
-            f"Rollout {rollout.id} has not passed its smoke test yet; it can be promoted once it has traffic."
+            f"Rollout {rollout.id} has not passed its smoke test yet; it can be promoted once it has traffic.",
+            param=rollout.id,
         )
     channel = release_rows.get_channel(tx, rollout.channel)
     old = release_rows.get_release(tx, channel.stable)
@@ -206,7 +212,9 @@ def promote(tx: Connection, rollout: Rollout, analysis: Mapping[str, object] | N
 def pause(tx: Connection, rollout: Rollout, now_ms: int, who: str) -> Rollout:
     """Stop moving; the weight stays where it is."""
     if rollout.state not in ("running", "held"):
-        raise Conflict(f"Rollout {rollout.id} is {rollout.state}; only a running or held one can be paused.")
+        raise Conflict(
+            f"Rollout {rollout.id} is {rollout.state}; only a running or held one can be paused.", param=rollout.id
+        )
     fleet_rows.record(tx, now_ms, who, "pause", rollout.id, {"state": rollout.state}, {"state": "paused"})
     return release_rows.save_rollout(tx, replace(rollout, state="paused"))
 
@@ -214,7 +222,9 @@ def pause(tx: Connection, rollout: Rollout, now_ms: int, who: str) -> Rollout:
 def resume(tx: Connection, rollout: Rollout, now_ms: int, who: str) -> Rollout:
     """Go on from a pause or a hold; the stage's clock starts anew."""
     if rollout.state not in ("paused", "held"):
-        raise Conflict(f"Rollout {rollout.id} is {rollout.state}; only a paused or held one can be resumed.")
+        raise Conflict(
+            f"Rollout {rollout.id} is {rollout.state}; only a paused or held one can be resumed.", param=rollout.id
+        )
     fleet_rows.record(tx, now_ms, who, "resume", rollout.id, {"state": rollout.state}, {"state": "running"})
     begun = None if rollout.stage_started_ms is None else now_ms
     return release_rows.save_rollout(tx, replace(rollout, state="running", stage_started_ms=begun))
@@ -223,7 +233,9 @@ def resume(tx: Connection, rollout: Rollout, now_ms: int, who: str) -> Rollout:
 def abort(tx: Connection, rollout: Rollout, now_ms: int, who: str, reason: str = "aborted by a person") -> None:
     """End the rollout; the candidate is retired and all traffic is the stable's."""
     if rollout.state not in ROLLOUT_ACTIVE:
-        raise Conflict(f"Rollout {rollout.id} is {rollout.state}; only one in progress can be aborted.")
+        raise Conflict(
+            f"Rollout {rollout.id} is {rollout.state}; only one in progress can be aborted.", param=rollout.id
+        )
     channel = release_rows.get_channel(tx, rollout.channel)
     _end(tx, channel, rollout, "aborted", reason, now_ms, who)
 
@@ -317,9 +329,9 @@ def decide_run(tx: Connection, run: Run, verdict: str, word: str, now_ms: int, w
     verdict could move nothing.
     """
     if run.state != "insufficient_evidence":
-        raise Conflict(f"Run {run.id} is {run.state}; only insufficient_evidence waits for a person.")
+        raise Conflict(f"Run {run.id} is {run.state}; only insufficient_evidence waits for a person.", param=run.id)
     if run.release is None:
-        raise Conflict(f"Run {run.id} made no release that could be decided on.")
+        raise Conflict(f"Run {run.id} made no release that could be decided on.", param=run.id)
     release = release_rows.get_release(tx, run.release)
     if release.state != "draft":
         raise Conflict(

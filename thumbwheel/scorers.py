@@ -21,11 +21,12 @@ MAX_PATTERN = 4_000
 
 @dataclass(frozen=True)
 class Scorer:
-    """A checked scorer. `pattern` for regex and label, `schema` for json_schema."""
+    """A checked scorer. `pattern` for regex and label, `schema` for json_schema; `most_s` bounds it (scoring.py)."""
 
     kind: str
     pattern: re.Pattern[str] | None = None
     schema: Mapping[str, Any] | None = None
+    most_s: float = 10.0  # over one answer, of the process's own time, which no other process makes longer
 
 
 def parse_scorer(raw: object) -> Scorer:
@@ -35,10 +36,10 @@ def parse_scorer(raw: object) -> Scorer:
         raise InvalidRequest(f"A scorer is an object whose `kind` is one of {', '.join(KINDS)}.", param="scorers")
     for key in raw:
         if key != "kind" and key not in KINDS[kind]:
-            raise InvalidRequest(f"`{key}` is no key of a {kind} scorer.", param=f"scorers.{key}")
+            raise InvalidRequest(f"`{key}` is no key of a {kind} scorer.", param=f"scorers.{key}", code="unknown_field")
     for key in KINDS[kind]:
         if key not in raw:
-            raise InvalidRequest(f"A {kind} scorer needs `{key}`.", param=f"scorers.{key}")
+            raise InvalidRequest(f"A {kind} scorer needs `{key}`.", param=f"scorers.{key}", code="missing_field")
     if "pattern" in KINDS[kind]:
         return Scorer(kind, pattern=_pattern(kind, raw["pattern"]))
     if kind == "json_schema":

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 
 from thumbwheel.errors import JobError
 
-MOST_S = 10.0  # of the process's own time, which no other process on the machine makes longer
-
 
 class _TookTooLong(Exception):
     pass
@@ -24,18 +22,18 @@ def _end(*_: object) -> None:
 
 
 @contextmanager
-def bounded(label: str) -> Iterator[None]:
-    """One scorer's work over one answer; it is broken off at MOST_S. Raises JobError, which names it by `label`."""
+def bounded(label: str, most_s: float) -> Iterator[None]:
+    """One scorer's work over one answer; broken off after `most_s`. Raises JobError, which names it by `label`."""
     before = signal.signal(signal.SIGVTALRM, _end)
     try:
         try:
-            signal.setitimer(signal.ITIMER_VIRTUAL, MOST_S)
+            signal.setitimer(signal.ITIMER_VIRTUAL, most_s)
             yield
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     except _TookTooLong:
         raise JobError(
-            f"{label} took over {MOST_S:g} s on one answer; simplify its pattern or schema, then try again"
+            f"{label} took over {most_s:g} s on one answer; simplify its pattern or schema, then try again"
         ) from None
     finally:
         signal.signal(signal.SIGVTALRM, before)

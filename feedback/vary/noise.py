@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 
 from feedback.near import marks
-from feedback.scripts import JAPANESE, script_of
 from feedback.vary.fixed import Fixed, draw, touches
+from thumbwheel.scripts import JAPANESE, script_of
 
 RATE = 0.05
 LEAST_LETTERS = 10

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 
 from feedback.clean import clean, compared, width
 from feedback.near import marks
-from feedback.scripts import script_of
 from feedback.vary.fixed import draw
 from thumbwheel.events import ComputedEvent
 from thumbwheel.ids import digest32
 from thumbwheel.redact import find
+from thumbwheel.scripts import script_of
 
 PARAPHRASE, BACK_TRANSLATION = KINDS = ("paraphrase", "back_translation")
 LEAST, MOST = 0.4, 2.5  # of the question's width

@@ -2,7 +2,7 @@
 
 `judge` looks at one moment: each acknowledged feedback is there exactly once and stands somewhere; what was sent and
 not acknowledged is there at most once; nothing else is there; the ledger adds up. `judge_after_window` looks at a later
-one, when only what a person may settle still waits. It knows nothing of how either list was made.
+one, when only what a reviewer may settle still waits. It knows nothing of how either list was made.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from thumbwheel.ledger import NO_CORRECTION, REFUSED, REVIEWABLE, USED, WAITING
+from thumbwheel.ledger import INFERENCE_UNKNOWN, NO_RUN_YET, REFUSED, REVIEWABLE, USED, WAITING
 
-FOR_A_PERSON = REVIEWABLE | {NO_CORRECTION}
-"""What may wait past every window: a reviewer ends it."""
+MOMENT_S = 0.5
+"""How long before a gateway was killed it may have given an answer that nobody has a record of: five times what
+docs/log.md says, for a machine where each thread waits for its turn."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Held:
     mark: str | None
     state: str
     reason: str | None
+    inference: str = ""
 
 
 def judge(said: Sequence[Word], held: Sequence[Held], ledger: Mapping[str, Any]) -> list[str]:
@@ -41,13 +43,46 @@ def judge(said: Sequence[Word], held: Sequence[Held], ledger: Mapping[str, Any])
     return [*_once(said, held), *_standing(held), *_adds_up(held, ledger)]
 
 
+def judge_after_run(held: Iterable[Held]) -> list[str]:
+    """What waits for a run though one has seen everything."""
+    return [f"{one.id} waits for the run that it has had" for one in held if one.reason == NO_RUN_YET]
+
+
 def judge_after_window(held: Iterable[Held]) -> list[str]:
-    """What still waits with the clock past the window, though nobody is asked."""
+    """What still waits with the clock past the window, though no reviewer is asked."""
     return [
         f"{one.id} still waits ({one.reason}) with its window over"
         for one in held
-        if one.state == WAITING and one.reason not in FOR_A_PERSON
+        if one.state == WAITING and one.reason not in REVIEWABLE
     ]
+
+
+def judge_answers(answered: Mapping[str, float], stored: Iterable[str], killed: Sequence[float]) -> list[str]:
+    """Answers that the store should have and has not.
+
+    `answered` says when the load had each of them, `killed` when gateways were killed, in seconds of one clock. What
+    was answered within MOMENT_S of such a blow may have died in memory: no more is promised.
+    """
+    lost = sorted(answered.keys() - set(stored))
+    return [f"inference {one} was answered and is lost" for one in lost if not _dying(answered[one], killed)]
+
+
+def judge_unknown(held: Iterable[Held], answered: Mapping[str, float], killed: Sequence[float]) -> list[str]:
+    """What ended as `inference_unknown` though its answer's record should have come; see `judge_answers`."""
+    return [
+        f"{one.id} is of {one.inference}, which was answered, and ended as {INFERENCE_UNKNOWN}"
+        for one in unknown(held)
+        if one.inference not in answered or not _dying(answered[one.inference], killed)
+    ]
+
+
+def _dying(at_s: float, killed: Sequence[float]) -> bool:
+    return any(abs(blow_s - at_s) <= MOMENT_S for blow_s in killed)
+
+
+def unknown(held: Iterable[Held]) -> list[Held]:
+    """Whose answer's record never came."""
+    return [one for one in held if one.reason == INFERENCE_UNKNOWN]
 
 
 def judge_inferences(logged: Iterable[str], stored: Iterable[str]) -> list[str]:

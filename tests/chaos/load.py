@@ -35,7 +35,7 @@ class Journal:
 
     counts: Counter[str] = field(default_factory=Counter)
     words: dict[str, set[str]] = field(default_factory=dict)  # mark -> the ids of its 202s
-    answered: set[str] = field(default_factory=set)
+    answered: dict[str, float] = field(default_factory=dict)  # inference -> when, by the monotonic clock
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, what: str) -> None:
@@ -132,7 +132,7 @@ class Load:
             return None
         self.journal.count("answered")
         inference = str(response.json()["id"])
-        self.journal.answered.add(inference)
+        self.journal.answered[inference] = time.monotonic()
         return inference
 
     def say(self, http: httpx.Client, inference: str, mark: str, *, gives_up: bool = False, **said: Any) -> bool:

@@ -10,15 +10,25 @@ from typing import Any
 import msgspec
 from sqlalchemy import select
 
-from tests.chaos.judge import Held, judge, judge_after_window, judge_inferences
+from tests.chaos.judge import (
+    Held,
+    judge,
+    judge_after_run,
+    judge_after_window,
+    judge_answers,
+    judge_inferences,
+    judge_unknown,
+    unknown,
+)
 from tests.chaos.load import CHANNEL
-from tests.chaos.points import NAMED, RANDOM
+from tests.chaos.points import ENOUGH, NAMED, RANDOM
 from tests.chaos.scene import PATIENCE_S, Scene, records, twice
 from tests.chaos.strangers import Strangers
 from thumbwheel.clock import system_clock
 from thumbwheel.events import FEEDBACK, INFERENCE, decode
-from thumbwheel.ledger import DEAD_LETTER, WAITING
+from thumbwheel.ledger import DEAD_LETTER, REFUSED, UNHANDLED, WAITING
 from thumbwheel.store import data_rows, dead_letter_rows, ingestion, schema
+from thumbwheel.store.connection import Store
 
 WARM = 20  # acknowledged feedback before the first blow
 RUN_S = 240.0
@@ -41,6 +51,7 @@ def play(scene: Scene, blows: Sequence[str], say: Callable[[str], None]) -> dict
         scene.goes_on()
         scene.done.append({"blow": name, "seen": seen, "at_s": round(time.monotonic() - began_s, 1)})
         say(f"{scene.done[-1]['at_s']:6.1f} s  {name}: {seen}")
+    scene.until(lambda: scene.load.journal.acknowledged >= ENOUGH, "enough corrections for a dataset", 180)
     strangers.apart()
     strangers.after()
     scene.load.stop()
@@ -50,6 +61,7 @@ def play(scene: Scene, blows: Sequence[str], say: Callable[[str], None]) -> dict
     say(f"{time.monotonic() - began_s:6.1f} s  all is read; one more run, and the clock past the window")
     faults, account[LATER] = past_the_window(scene)
     account["faults"] += faults
+    account["feedback"]["inference unknown"] = len(unknown(held(scene.store)))
     account["seconds"] = round(time.monotonic() - began_s, 1)
     return account
 
@@ -63,22 +75,23 @@ def settle(scene: Scene) -> None:
         time.sleep(0.5 * (1 - worker))
 
 
-def held(scene: Scene) -> list[Held]:
+def held(store: Store) -> list[Held]:
     """All feedback of the channel as the store has it, dead letters too."""
     c = schema.feedback.c
-    with scene.store.read() as tx:
-        rows = tx.execute(select(c.id, c.tags, c.state, c.reason).where(c.channel == CHANNEL)).all()
+    with store.read() as tx:
+        rows = tx.execute(select(c.id, c.tags, c.state, c.reason, c.inference).where(c.channel == CHANNEL)).all()
         buried = dead_letter_rows.listed(tx, LETTERS, FEEDBACK)
-    found = [Held(row.id, next(iter(row.tags), None), row.state, row.reason) for row in rows]
+    found = [Held(row.id, next(iter(row.tags), None), row.state, row.reason, row.inference) for row in rows]
     for letter in buried:
         tags = msgspec.json.decode(letter.record.value).get("tags") or [None]
-        found.append(Held(str(letter.event), tags[0], WAITING, DEAD_LETTER))
+        stands = (REFUSED, UNHANDLED) if letter.given_up else (WAITING, DEAD_LETTER)
+        found.append(Held(str(letter.event), tags[0], *stands))
     return found
 
 
 def reckon(scene: Scene) -> dict[str, Any]:
     """What was said and what is there, and everything that is wrong."""
-    journal, stored = scene.load.journal, held(scene)
+    journal, stored = scene.load.journal, held(scene.store)
     with scene.store.read() as tx:
         ledger = data_rows.ledger(tx, CHANNEL)
         inferences = list(tx.execute(select(schema.inferences.c.id)).scalars())
@@ -101,10 +114,14 @@ def reckon(scene: Scene) -> dict[str, Any]:
             "answered": len(journal.answered),
             "stored": len(inferences),
             "in the log again": twice(logged),
-            "answered and not stored": len(journal.answered - set(inferences)),
+            "answered and not stored": len(journal.answered.keys() - set(inferences)),
         },
         "ledger": ledger,
-        "faults": [*judge(said, stored, ledger), *judge_inferences(logged, inferences)],
+        "faults": [
+            *judge(said, stored, ledger),
+            *judge_inferences(logged, inferences),
+            *judge_answers(journal.answered, inferences, scene.killed.get("gateway", ())),
+        ],
     }
 
 
@@ -118,11 +135,13 @@ def past_the_window(scene: Scene) -> tuple[list[str], dict[str, Any]]:
     run = scene.service.start_run(CHANNEL)
     found = scene.service.wait_run(run, "training", "evaluating", timeout_s=RUN_S)
     assert found["dataset"] is not None, found
+    faults = judge_after_run(held(scene.store))
     with scene.store.write() as tx:
-        ingestion.give_up_unseen(tx, system_clock() + 86_400_000)  # no feedback was received later than that
+        ingestion.give_up(tx, system_clock() + 86_400_000)  # no feedback was received later than that
         ledger = data_rows.ledger(tx, CHANNEL)
-    stored = held(scene)
-    return [*judge(scene.load.journal.said(), stored, ledger), *judge_after_window(stored)], ledger
+    stored = held(scene.store)
+    lost = judge_unknown(stored, scene.load.journal.answered, scene.killed.get("gateway", ()))
+    return [*faults, *judge(scene.load.journal.said(), stored, ledger), *judge_after_window(stored), *lost], ledger
 
 
 def table(account: dict[str, Any]) -> str:

@@ -5,12 +5,10 @@ What is seen is kept beside the blow, so that a point which was never reached is
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 import psutil
 
@@ -57,8 +55,8 @@ def at_spool_write(scene: Scene) -> str:
     """Inferences are on their way to the disk; the next worker finds what reached it."""
     with scene.frozen_broker():
         scene.until(scene.spools, "the spool to grow")
-        held = sum(file.stat().st_size for file in scene.spools())
-        scene.until(lambda: sum(file.stat().st_size for file in scene.spools()) > held, "the spool to grow further")
+        held = sum(map(len, scene.spools().values()))
+        scene.until(lambda: sum(map(len, scene.spools().values())) > held, "the spool to grow further")
         scene.kill("gateway")
     return f"a spool of {held} bytes grew"
 
@@ -66,24 +64,23 @@ def at_spool_write(scene: Scene) -> str:
 def spool_drained_twice(scene: Scene) -> str:
     """What was spooled is drained, and lies there again, as after a restored backup."""
     with scene.frozen_broker():
-        scene.until(lambda: _lines(scene.spools()) >= SPOOLED, "the spool to grow")
-        copies = []
-        for n, file in enumerate(scene.spools()):
-            copies.append(scene.service.home / f"copy-{n}")
-            shutil.copy(file, copies[-1])
-    lines = _lines(copies)
+        scene.until(lambda: _lines(scene) >= SPOOLED, "the spool to grow")
+        copies = list(scene.spools().values())
+    lines = sum(copy.count(b"\n") for copy in copies)
     scene.goes_on()
     scene.until(lambda: not scene.spools(), "the spool to be drained")
     for copy in copies:
-        copy.chmod(0o600)
-        copy.rename(scene.service.home / "spool" / f"1-{time.time_ns()}.jsonl")
+        path = scene.service.home / f"1-{time.time_ns()}.jsonl"
+        path.write_bytes(copy)
+        path.chmod(0o600)
+        path.rename(scene.service.home / "spool" / path.name)
     scene.kill("gateway")  # the next one adopts what lies there
     scene.until(lambda: not scene.spools(), "the spool to be drained again")
     return f"{lines} lines, drained twice"
 
 
-def _lines(files: list[Path]) -> int:
-    return sum(file.read_bytes().count(b"\n") for file in files)
+def _lines(scene: Scene) -> int:
+    return sum(lines.count(b"\n") for lines in scene.spools().values())
 
 
 def at_freeze(scene: Scene, strike: Callable[[], None]) -> str:

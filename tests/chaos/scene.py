@@ -6,7 +6,6 @@ PostgreSQL, a frozen broker), and is seen from outside (a backend that waits, a 
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -34,7 +33,6 @@ from thumbwheel.settings import Settings
 from thumbwheel.store import data_rows
 from thumbwheel.store.connection import Store, open_store
 
-PARTITIONS = 3
 INSTANCE = "consumer-1"  # a name of its own in the group: who is back soon gets its partitions back at once
 WORKERS = 2
 PATIENCE_S = 90.0
@@ -54,6 +52,7 @@ class Scene:
     log: EventLog
     dice: random.Random
     done: list[dict[str, Any]] = field(default_factory=list)
+    killed: dict[str, list[float]] = field(default_factory=dict)  # verb -> when, by the monotonic clock
 
     # what is there
 
@@ -75,8 +74,13 @@ class Scene:
                     found.append(process)
         return found
 
-    def spools(self) -> list[Path]:
-        return [file for file in (self.service.home / "spool").glob("*.jsonl") if file.stat().st_size]
+    def spools(self) -> dict[Path, bytes]:
+        """What lies in each spool that holds something."""
+        found = {}
+        for file in (self.service.home / "spool").glob("*.jsonl"):
+            with suppress(FileNotFoundError):  # drained meanwhile
+                found[file] = file.read_bytes()
+        return {file: lines for file, lines in found.items() if lines}
 
     def epochs(self) -> dict[tuple[str, int], int]:
         with self.store.read() as tx:
@@ -104,6 +108,7 @@ class Scene:
     def kill(self, verb: str) -> None:
         """`kill -9` of one process."""
         victim = self.dice.choice(self.until(lambda: self.living(verb), f"a process {verb}"))
+        self.killed.setdefault(verb, []).append(time.monotonic())
         victim.kill()
         with suppress(psutil.NoSuchProcess):
             victim.wait(10)
@@ -111,8 +116,6 @@ class Scene:
     def kill_broker(self) -> None:
         """And start it again."""
         self.broker.kill()
-        with suppress(psutil.NoSuchProcess):
-            psutil.Process(self.broker.pid).wait(10)
         self.broker.start()
 
     def kill_postgres(self) -> None:
@@ -171,10 +174,8 @@ class Scene:
 @contextmanager
 def opened(folder: Path, broker: Broker, postgres: Server, seed: int) -> Iterator[Scene]:
     """The service in `folder`, on topics and a database of its own, with a channel and nobody there yet."""
-    name = f"chaos{os.getpid()}-{time.time_ns()}"
-    url = postgres.empty()
-    kafka = {"kafka": broker.servers, "kafka_prefix": f"{name}.", "kafka_group": name, "kafka_partitions": PARTITIONS}
-    settings = Settings(home=folder / "home", store_url=url, **kafka)  # type: ignore[arg-type]
+    url, kafka = postgres.empty(), broker.settings("chaos")
+    settings = Settings(home=folder / "home", store_url=url, **kafka)
     others = {"kafka_instance": INSTANCE, "gateway_workers": WORKERS, "restart_pause_s": 0.05, "job_attempts": 10}
     with running(folder, store_url=url, **kafka, **others) as service:
         service.channel(CHANNEL, auto_rollout=False)

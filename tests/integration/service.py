@@ -16,17 +16,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
 
 from tests.tiny_recipe import write_bare_model
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 ANSWERS = {
     "colour": "CASE quality. Send it back free of charge.",
@@ -76,27 +77,31 @@ class Service:
     """A running `up`, with an application's and an administrator's hands.
 
     `limits` are further fields of a question (`max_tokens`); `patience_s` is how long a person tries to be heard.
-    `unanswered` counts feedback that was sent and may have arrived, but of which no word came back.
+    `unanswered` counts feedback that was sent and may have arrived, but of which no word came back; `turned_away` are
+    the answers to feedback that was not taken. Made by `start`: `process`, the supervisor.
     """
 
-    def __init__(self, home: Path, process: subprocess.Popen, environment: dict[str, str], log: Path) -> None:
-        self.home, self.process, self.environment, self.log = home, process, environment, log
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, home: Path, environment: dict[str, str], log: Path) -> None:
+        self.home, self.environment, self.log = home, environment, log
         self.http = httpx.Client(trust_env=False, timeout=60)
         self.limits: dict[str, int] = {}
         self.patience_s = 60.0
         self.acknowledged: list[str] = []
         self.unanswered = 0
+        self.turned_away: list[httpx.Response] = []
         self.failed_requests: list[str] = []
 
     # finding it
 
     def endpoint(self, name: str) -> str:
-        return json.loads((self.home / "endpoints.json").read_text())[name]
+        return str(json.loads((self.home / "endpoints.json").read_text())[name])
 
     def key(self, kind: str) -> dict[str, str]:
         return {"authorization": f"Bearer {(self.home / 'keys' / f'{kind}.key').read_text().strip()}"}
 
-    def wait_until(self, true, what: str, timeout_s: float = 60.0):
+    def wait_until(self, true: Callable[[], T | None], what: str, timeout_s: float = 60.0) -> T:
         """Poll `true` until it returns something true, and return that. Connections that break are waited out."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -121,10 +126,10 @@ class Service:
 
     # an administrator
 
-    def admin(self, method: str, path: str, body=None, timeout_s: float = 30.0):
+    def admin(self, method: str, path: str, body: object = None, timeout_s: float = 30.0) -> Any:
         """One request that is repeated while the gateway is away or busy; the answer's JSON."""
 
-        def once():
+        def once() -> httpx.Response | None:
             response = self.http.request(
                 method, self.endpoint("admin") + path, json=body, headers=self.key("admin"), timeout=timeout_s
             )
@@ -148,27 +153,27 @@ class Service:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def channel(self, name: str, **policies) -> dict:
+    def channel(self, name: str, **policies: Any) -> dict[str, Any]:
         defaults = {"stages": FAST_STAGES, "scorers": [{"kind": "regex", "pattern": FORM}]}
         return self.admin("PUT", f"/admin/v1/channels/{name}", {**defaults, **policies})
 
-    def view(self, name: str) -> dict:
+    def view(self, name: str) -> dict[str, Any]:
         return self.admin("GET", f"/admin/v1/channels/{name}")
 
-    def ledger(self, name: str) -> dict:
+    def ledger(self, name: str) -> dict[str, Any]:
         return self.admin("GET", f"/admin/v1/channels/{name}/ledger")
 
     def start_run(self, name: str) -> str:
         return self.admin("POST", f"/admin/v1/channels/{name}/runs", {})["id"]
 
-    def run(self, run: str) -> dict:
+    def run(self, run: str) -> dict[str, Any]:
         return self.admin("GET", f"/admin/v1/runs/{run}")
 
-    def wait_run(self, run: str, *states: str, timeout_s: float = 180.0) -> dict:
+    def wait_run(self, run: str, *states: str, timeout_s: float = 180.0) -> dict[str, Any]:
         """The run, once it is in one of `states` or over."""
         over = ("candidate", "rejected", "insufficient_evidence", "failed")
 
-        def reached():
+        def reached() -> dict[str, Any] | None:
             found = self.run(run)
             return found if found["state"] in (*states, *over) else None
 
@@ -178,7 +183,7 @@ class Service:
 
     # an application and its people
 
-    def ask(self, channel: str, question: str, user: str) -> dict | None:
+    def ask(self, channel: str, question: str, user: str) -> dict[str, Any] | None:
         """The answer with its headers' release and variant; None, noted, where the request failed."""
         try:
             response = self.http.post(
@@ -206,7 +211,7 @@ class Service:
             "variant": response.headers["x-thumbwheel-variant"],
         }
 
-    def say(self, inference: str, **feedback) -> str | None:
+    def say(self, inference: str, **feedback: Any) -> str | None:
         """Send feedback; its id where it was acknowledged."""
         try:
             response = self.http.post(
@@ -221,31 +226,42 @@ class Service:
             self.unanswered += 1
             return None
         if response.status_code != 202:
+            self.turned_away.append(response)
             return None
         self.acknowledged.append(response.json()["id"])
         return self.acknowledged[-1]
 
-    def teach(self, channel: str, count: int = 100, first: int = 0, *, shuffled: bool = False) -> None:
-        """`count` people ask, and correct what they get; who is cut off tries again. `shuffled`: with any answer."""
+    def teach(
+        self, channel: str, count: int = 100, first: int = 0, *, shuffled: bool = False, asks_again: bool = True
+    ) -> None:
+        """`count` people ask, and correct what they get; who is cut off tries again. `shuffled`: with any answer.
+
+        Without `asks_again` who was answered asks no more, and says the same of that answer until it is heard.
+        """
 
         def person(number: int) -> None:
             question, right = complaint(number)
             if shuffled:
                 right = random.Random(-number).choice(list(ANSWERS.values()))
+            answer: dict[str, Any] | None = None
 
-            def heard():
-                answer = self.ask(channel, question, f"person{number}")
-                return answer and self.say(answer["id"], thumb="down", correction=right)
+            def heard() -> str | None:
+                nonlocal answer
+                if answer is None or asks_again:
+                    answer = self.ask(channel, question, f"person{number}")
+                return self.say(answer["id"], thumb="down", correction=right) if answer else None
 
             self.wait_until(heard, f"person {number} to be heard", self.patience_s)
 
         with ThreadPoolExecutor(8) as people:
             list(people.map(person, range(first, first + count)))
 
-    def run_to_end(self, channel: str, timeout_s: float = 180.0) -> dict:
+    def run_to_end(self, channel: str, timeout_s: float = 180.0) -> dict[str, Any]:
         return self.wait_run(self.start_run(channel), timeout_s=timeout_s)
 
-    def keep_asking(self, channel: str, until, timeout_s: float = 120.0, first: int = 10_000) -> list[dict]:
+    def keep_asking(
+        self, channel: str, until: Callable[[Mapping[str, Any]], object], timeout_s: float = 120.0, first: int = 10_000
+    ) -> list[dict[str, Any]]:
         """Ask new questions, from 60 people in turn, until `until(view)` holds; what was answered."""
         answers, number = [], first
         deadline = time.monotonic() + timeout_s
@@ -305,7 +321,7 @@ class Service:
         return self.process.wait(60)
 
 
-def environment(folder: Path, **settings) -> dict[str, str]:
+def environment(folder: Path, **settings: object) -> dict[str, str]:
     """The environment of a service whose files lie in `folder`: the tiny model, a small gate, few general prompts."""
     model = folder / "tiny-model"
     if not model.exists():
@@ -324,9 +340,9 @@ def environment(folder: Path, **settings) -> dict[str, str]:
 
 
 @contextmanager
-def running(folder: Path, *, ready: bool = True, **settings) -> Iterator[Service]:
+def running(folder: Path, *, ready: bool = True, **settings: object) -> Iterator[Service]:
     """The service in `folder`/home; stopped, by force if need be, when the block ends."""
-    service = Service(folder / "home", None, environment(folder, **settings), folder / "up.out")
+    service = Service(folder / "home", environment(folder, **settings), folder / "up.out")
     with started(service):
         if ready:
             service.wait_ready()

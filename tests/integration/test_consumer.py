@@ -17,6 +17,7 @@ import pytest
 
 from tests.stores import store_in
 from thumbwheel import rollouts
+from thumbwheel.clock import system_clock
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import FEEDBACK, INFERENCE, FeedbackEvent, InferenceEvent, encode
 from thumbwheel.home import Home, prepare
@@ -48,7 +49,9 @@ class Place:
     def say(self, numbers: range) -> None:
         """Feedback first, its inferences after; every tenth feedback twice, every 25th record junk."""
         for n in numbers:
-            event = FeedbackEvent(f"fb-{n}", f"inf-{n}", "shop", "support", 6_000 + n, correction=f"Free return {n}.")
+            event = FeedbackEvent(
+                f"fb-{n}", f"inf-{n}", "shop", "support", system_clock() + n, correction=f"Free return {n}."
+            )
             records = [("k", encode(event))] * (2 if n % 10 == 0 else 1)
             self.log.append(FEEDBACK, records + [("k", b"junk")] * (n % 25 == 0), durable=True)
         served = {"assigned": "rel", "role": "stable", "served_by": "rel", "status": "ok", "answer": "Oh."}

@@ -16,18 +16,12 @@ from demo.report import BAD_CANDIDATES, REPORT
 from demo.service import Service
 
 FAKE = (sys.executable, str(Path(__file__).parent.parent / "unit" / "demo" / "fake_service.py"))
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake answers at once, so it is looked at more often."""
-    monkeypatch.setattr("demo.cycle.POLL_S", 0.05)
-    monkeypatch.setattr("demo.service.POLL_S", 0.05)
+POLL_S = 0.05  # the fake answers at once, so it is looked at more often
 
 
 async def test_two_cycles_close_the_loop(tmp_path: Path) -> None:
     home, out = tmp_path / "home", io.StringIO()
-    assert await perform(Service(home, FAKE), 2, False, Screen(out)) == 0
+    assert await perform(Service(home, FAKE, POLL_S), 2, False, Screen(out)) == 0
     report = json.loads((home / REPORT).read_text())
     assert report["closed"] and report["open"] == [] and report["failed_requests"] == 0
 
@@ -66,7 +60,7 @@ async def test_figures_of_other_questions_are_not_mixed_in(tmp_path: Path) -> No
     earlier = {"result": {"questions": "others"}, "seconds": 1, "asked": 7, "failed": 2, "sitting": "yesterday"}
     (home / "demo-journal.json").write_text(json.dumps({"channel": earlier}))
     with pytest.raises(DemoError, match="other questions"):
-        await perform(Service(home, FAKE), 1, False, Screen(io.StringIO()))
+        await perform(Service(home, FAKE, POLL_S), 1, False, Screen(io.StringIO()))
     report = json.loads((home / REPORT).read_text())
     assert not report["closed"] and report["failed_requests"] == 2 and report["cycles"] == []
 
@@ -74,4 +68,4 @@ async def test_figures_of_other_questions_are_not_mixed_in(tmp_path: Path) -> No
 async def test_a_service_that_stops_at_once_is_reported_with_its_last_words(tmp_path: Path) -> None:
     dying = (sys.executable, "-c", "import sys; sys.exit('no model lies where the settings say')")
     with pytest.raises(DemoError, match="no model lies where the settings say"):
-        await perform(Service(tmp_path / "home", dying), 1, False, Screen(io.StringIO()))
+        await perform(Service(tmp_path / "home", dying, POLL_S), 1, False, Screen(io.StringIO()))

@@ -24,7 +24,7 @@ from feedback.ingest import step
 from tests.integration.kafka_broker import Broker
 from thumbwheel.dead_letters import redrive
 from thumbwheel.errors import LostRace, StoreUnavailable
-from thumbwheel.eventlog import EventLog, Record
+from thumbwheel.eventlog import READ_BYTES, EventLog, Record
 from thumbwheel.eventlog.opening import Role, open_log
 from thumbwheel.eventlog.relay import Relay
 from thumbwheel.events import (
@@ -164,6 +164,20 @@ def test_reading_starts_after_the_offset_and_keeps_to_the_limit(place: Place) ->
     assert [record.value for record in head] == [b"0", b"1"]
     assert [record.value for record in log.read(FEEDBACK, at, head[-1].offset, 10)] == [b"2", b"3", b"4"]
     assert log.read(FEEDBACK, at, log.ends()[FEEDBACK][at], 10) == []
+
+
+def test_one_answer_holds_no_more_bytes_than_a_batch_may(place: Place) -> None:
+    """Of events that lie elsewhere, and in the log by reference, too: a reader has them all in memory."""
+    log = place.open()
+    values = [b"%d" % n * (READ_BYTES // 3) for n in range(5)]
+    for value in values:
+        log.append(INFERENCE, [("k", value)], durable=False)
+    (partition,) = [part for part, end in log.ends()[INFERENCE].items() if end]
+    read: list[bytes] = []
+    while page := log.read(INFERENCE, partition, len(read), 2_000):
+        assert len(page) == 1 or sum(len(record.value) for record in page) <= READ_BYTES
+        read += [record.value for record in page]
+    assert read == values
 
 
 def test_the_log_is_replayed_from_any_offset_again_and_again(place: Place) -> None:

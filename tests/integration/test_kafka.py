@@ -25,10 +25,11 @@ from kafka.errors import FencedInstanceIdError
 from deploy import doctor
 from tests.integration.kafka_broker import Broker
 from thumbwheel import rollouts
+from thumbwheel.clock import system_clock
 from thumbwheel.errors import LostRace, StoreUnavailable
 from thumbwheel.eventlog import EventLog
 from thumbwheel.eventlog.kafka import KafkaEventLog
-from thumbwheel.eventlog.kafka_reader import AHEAD, FRESH_S
+from thumbwheel.eventlog.kafka_reader import AHEAD, AHEAD_BYTES, FRESH_S
 from thumbwheel.eventlog.opening import open_log
 from thumbwheel.eventlog.topics import ALL, SYNCED
 from thumbwheel.events import FEEDBACK, INFERENCE, FeedbackEvent, InferenceEvent, encode
@@ -67,7 +68,9 @@ class Place:
         """Feedback first, its inferences after; every tenth feedback twice, every 25th record junk."""
         served = {"assigned": "rel", "role": "stable", "served_by": "rel", "status": "ok", "answer": "Oh."}
         for n in numbers:
-            event = FeedbackEvent(f"fb-{n}", f"inf-{n}", "shop", "support", 6_000 + n, correction=f"Free return {n}.")
+            event = FeedbackEvent(
+                f"fb-{n}", f"inf-{n}", "shop", "support", system_clock() + n, correction=f"Free return {n}."
+            )
             records = [(f"inf-{n}", encode(event))] * (2 if n % 10 == 0 else 1)
             self.log.append(FEEDBACK, records + [("k", b"junk")] * (n % 25 == 0), durable=True)
         told = [{"role": "user", "content": "complaint"}]
@@ -301,17 +304,28 @@ def test_what_expired_is_gone_from_the_beginning_and_reading_goes_on(place: Plac
     assert [record.offset for record in place.log.read(FEEDBACK, partition, 3, 99)] == [11]
 
 
-def test_a_partition_with_a_backlog_is_read_on_beside_others_that_have_records(place: Place) -> None:
+@pytest.mark.parametrize(("many", "size", "limit"), [(3 * AHEAD, 5, 500), (80, 800_000, 1)])
+def test_a_partition_with_a_backlog_is_read_on_beside_others_that_have_records(
+    place: Place, many: int, size: int, limit: int
+) -> None:
     """Paused while its buffer is full; the client must not sit on what it had fetched of it by then."""
-    place.log.append(INFERENCE, [("one key", b"%d" % n) for n in range(3 * AHEAD)], durable=False)
+    values = [b"%05d" % n * (size // 5) for n in range(many)]
+    for start in range(0, many, limit):
+        place.log.append(INFERENCE, [("one key", value) for value in values[start : start + limit]], durable=False)
     (partition,) = [part for part, end in place.log.ends()[INFERENCE].items() if end]
     read: list[bytes] = []
-    while len(read) < 3 * AHEAD:
-        read += [record.value for record in place.log.read(INFERENCE, partition, len(read), 500)]
+    while len(read) < many:
+        read += [record.value for record in place.log.read(INFERENCE, partition, len(read), limit)]
         place.log.append(FEEDBACK, [(f"k{n}", b"?") for n in range(9)], durable=False)
         for part, end in place.log.ends()[FEEDBACK].items():
             assert place.log.read(FEEDBACK, part, 0, 500) or not end
-    assert read == [b"%d" % n for n in range(3 * AHEAD)]
+        assert buffered_bytes(place.log) < AHEAD_BYTES + (4 << 20)
+    assert read == values
+
+
+def buffered_bytes(log: EventLog) -> int:
+    assert isinstance(log, KafkaEventLog) and log._reader is not None
+    return sum(len(one.value) for buffer in log._reader._buffers.values() for one in buffer.records)
 
 
 def test_partitions_can_be_added(place: Place) -> None:
@@ -355,10 +369,6 @@ def test_looking_for_a_broker_all_night_leaks_nothing(place: Place) -> None:
     log = open_log(replace(place.settings, kafka="127.0.0.1:1"), place.home, busy_ms=150)
     assert isinstance(log, KafkaEventLog)
 
-    def held() -> tuple[int, int]:
-        gc.collect()  # a client's parts hold each other
-        return threading.active_count(), len(os.listdir("/proc/self/fd"))
-
     def try_all() -> None:
         for ask in (log.ends, lambda: log.append(FEEDBACK, [("k", b"1")], durable=True)):
             with pytest.raises(StoreUnavailable):
@@ -370,6 +380,37 @@ def test_looking_for_a_broker_all_night_leaks_nothing(place: Place) -> None:
         try_all()
     assert held() == before
     log.close()
+
+
+def test_a_client_that_outlives_its_broker_leaks_nothing(place: Place) -> None:
+    log = open_log(place.settings, place.home)
+    place.until(lambda: answers(log), "the log to say where it ends")
+    before = held()
+    place.broker.kill()
+    try:
+        until_s = time.monotonic() + 8.0  # some twenty tries to connect again
+        while time.monotonic() < until_s:
+            with pytest.raises(StoreUnavailable):
+                log.ends()
+    finally:
+        place.broker.start()
+    place.until(lambda: answers(log), "the log to say where it ends")
+    (threads, files), (threads_before, files_before) = held(), before
+    assert threads == threads_before and files <= files_before + 3  # a connection or two is under way at any time
+    log.close()
+
+
+def held() -> tuple[int, int]:
+    """Threads and open files of this process."""
+    gc.collect()  # a client's parts hold each other
+    return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+
+def answers(log: EventLog) -> bool:
+    try:
+        return bool(log.ends())
+    except StoreUnavailable:
+        return False
 
 
 def test_what_a_broker_did_not_take_is_let_go_with_its_thread(place: Place) -> None:

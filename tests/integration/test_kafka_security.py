@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from deploy import doctor
-from tests.integration.kafka_broker import kafka_home
+from tests.integration.kafka_broker import demanded
 from tests.integration.secured_broker import PASSWORD, USER, SecuredBroker
 from thumbwheel.errors import BrokersRefuse, StoreUnavailable
 from thumbwheel.eventlog.opening import open_log
@@ -36,13 +36,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
-    home = kafka_home()
-    if home is None:
-        missing = "no Kafka: see tests/integration/conftest.py"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    started = SecuredBroker(home, tmp_path_factory.mktemp("secured"))
+    started = SecuredBroker(demanded(), tmp_path_factory.mktemp("secured"))
     try:
         started.start()
         yield started

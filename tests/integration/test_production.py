@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,8 +23,7 @@ def own_server() -> Iterator[Server]:
 
 @pytest.mark.timeout(600)
 def test_the_loop_closes_over_kafka_and_postgresql(broker: Broker, own_server: Server, tmp_path: Path) -> None:
-    name = f"production{os.getpid()}-{time.time_ns()}"
-    kafka = {"kafka": broker.servers, "kafka_prefix": f"{name}.", "kafka_group": name, "kafka_partitions": 3}
+    kafka = broker.settings("production")
     with service_running(tmp_path, store_url=own_server.empty(), gateway_workers=2, **kafka) as service:
         service.channel("support", stages=FAST_STAGES)
         service.teach("support", 100)

@@ -20,16 +20,14 @@ import pytest
 from deploy import analysis, runs
 from feedback import (
     consumer,
-    coverage,
     curate,
     ingest,
     proposals,
-    proposing,
     rewording,
+    screening,
     snapshot,
     splits,
     teacher,
-    thumbs,
 )
 from feedback.vary import noise
 from retrain import evidence, gate, gate_config
@@ -39,9 +37,22 @@ from retrain.rows import Row
 from retrain.statistics import Interval
 from serving import asking, connection, feedback_api, fields, replies, saying
 from tests.gateway_worker import Worker, worker
-from thumbwheel import errors, keys, ledger, policies, records, roles, scorers, scoring, why
+from thumbwheel import (
+    coverage,
+    dataset_figures,
+    errors,
+    events,
+    keys,
+    ledger,
+    policies,
+    records,
+    roles,
+    scorers,
+    why,
+)
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.eventlog.sqlite import SqliteEventLog
+from thumbwheel.scorers import Scorer
 from thumbwheel.settings import Settings
 from thumbwheel.store import fleet_rows, release_rows
 
@@ -92,7 +103,7 @@ def test_what_becomes_of_a_thumb_without_a_correction() -> None:
     assert f"the rest is not asked where {words[patience.in_a_row]} questions in a row fail" in PROSE
     assert f"with temperature {proposals.RESAMPLE_TEMPERATURE:g}" in PROSE
     assert all(f"`{kind}`" in PROSE for kind in proposals.ALONE)
-    assert (thumbs.LEAST_RATIO, thumbs.MOST_RATIO) == (1, 4 / 3) and "lies from 1 to 4/3" in PROSE
+    assert (dataset_figures.LEAST_RATIO, dataset_figures.MOST_RATIO) == (1, 4 / 3) and "lies from 1 to 4/3" in PROSE
 
 
 def test_scorers_and_what_they_need() -> None:
@@ -107,7 +118,7 @@ def test_what_the_page_says_of_patterns() -> None:
     found = scorers.parse_scorer({"kind": "regex", "pattern": "Yes"})
     assert scorers.score(found, "Well: Yes!", None) == 1.0, "it searches"
     assert scorers.score(scorers.parse_scorer({"kind": "exact"}), " Yes\n", "Yes ") == 1.0
-    assert f"takes over {scoring.MOST_S:g} s on one answer" in PROSE
+    assert f"takes over {Scorer('exact').most_s:g} s on one answer" in PROSE
 
 
 def test_the_ledgers_reasons_are_all_that_the_code_has() -> None:
@@ -125,6 +136,9 @@ def test_the_ledgers_reasons_are_all_that_the_code_has() -> None:
         if name.isupper() and isinstance(value, str) and REASON.fullmatch(value)
     }
     assert waiting | refused == named - states == set(why.EXPLAINED)
+    ends = {row[0].strip("`"): row[1].strip("`") for row in table("waits as")}
+    assert ends == ledger.GIVEN_UP and set(ends) <= waiting and set(ends.values()) <= refused
+    assert set(ends) == waiting - ledger.REVIEWABLE
     assert waiting.isdisjoint(refused) and len(rows) == len(waiting) + len(refused) + 1
 
 
@@ -191,7 +205,7 @@ def test_how_many_corrections_are_held_out() -> None:
     )
     assert f"under {limits.min_width} columns" in PROSE
     assert f"over {limits.max_width} columns, or its conversation over {limits.max_prompt_width}" in PROSE
-    assert f"over {proposing.RAW_FACTOR * limits.max_prompt_width} characters as it was sent" in PROSE
+    assert f"over {screening.RAW_FACTOR * limits.max_prompt_width} characters as it was sent" in PROSE
 
 
 def test_the_guards_of_a_rollout_and_what_they_do_not_count() -> None:
@@ -239,7 +253,7 @@ def test_limits() -> None:
         fields.MAX_TOKENS,
         fields.MAX_CHOICES,
         fields.MAX_MESSAGES,
-        fields.MAX_NAME_CHARS,
+        events.MAX_NAME_CHARS,
         replies.MAX_DEPTH,
         connection.MAX_HEAD_BYTES,
         connection.HEAD_S,
@@ -260,10 +274,16 @@ def test_error_codes() -> None:
     """Every literal code of an error raised in what answers requests; those that are passed on are named here."""
     held: dict[int, set[str]] = {400: {"context_length_exceeded"}, 500: {"internal_error"}, 503: {"engine_failed"}}
     held[405] = {"method_not_allowed"}
+    kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.RequestError)]
+    for kind in kinds:
+        held.setdefault(kind.status, set()).update({kind.usual_code} - {None})
     for file in (file for name in ("serving", "thumbwheel") for file in (ROOT / name).rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 kind = getattr(errors, node.func.id, None)
+                if kind in kinds and kind not in (errors.MethodNotAllowed, errors.RequestError):
+                    has_code = kind.usual_code or any(word.arg == "code" for word in node.keywords)
+                    assert has_code, f"{file.name}:{node.lineno} raises a {kind.__name__} without a code"
                 for word in node.keywords:
                     if kind is not None and word.arg == "code" and isinstance(word.value, ast.Constant):
                         held.setdefault(kind.status, set()).add(str(word.value.value))
@@ -473,8 +493,8 @@ async def test_the_openapi_pages_say_the_same(gateway: Worker) -> None:
         saying.MAX_TAGS,
         saying.MAX_METRICS,
     )
-    assert post["tags"]["items"]["maxLength"] == saying.MAX_TAG_CHARS
-    assert post["author"]["maxLength"] == fields.MAX_NAME_CHARS
+    assert post["tags"]["items"]["maxLength"] == events.MAX_TAG_CHARS
+    assert post["author"]["maxLength"] == events.MAX_NAME_CHARS
 
 
 def test_the_tree_in_architecture_names_every_module() -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from sqlalchemy import and_, select
 from thumbwheel import reports
 from thumbwheel.artifacts import SHA, ArtifactStore, Manifest
 from thumbwheel.clock import Clock
+from thumbwheel.dataset_figures import after_erasure, all_tags, behind, weighed
 from thumbwheel.dataset_files import CARD, ROWS, line
 from thumbwheel.erasure import TOMBSTONE, Erased, tombstone
 from thumbwheel.records import RUN_BUSY
@@ -38,6 +38,9 @@ WITHOUT = "A person whose words the channel has learnt from was erased meanwhile
 QUEUED = "queued"
 REMOVED = "The samples are gone: somebody whose words were among them was erased."
 
+TagsOf = Callable[[Sequence[str]], Mapping[str, Sequence[str]]]
+"""The tags that feedback came with, by its id."""
+
 
 @dataclass(frozen=True)
 class Losing:
@@ -50,7 +53,7 @@ class Losing:
     persons: frozenset[str]
 
 
-def losing(artifacts: ArtifactStore, manifest: Manifest, erased: Erased, own: Theirs) -> Losing | None:
+def losing(artifacts: ArtifactStore, manifest: Manifest, erased: Erased, own: Theirs, tags_of: TagsOf) -> Losing | None:
     """What the dataset, which is whole, loses; None where nothing of it is theirs."""
     folder = artifacts.path(manifest.sha)
     held = [json.loads(one) for one in (folder / ROWS).read_bytes().splitlines()]
@@ -69,27 +72,11 @@ def losing(artifacts: ArtifactStore, manifest: Manifest, erased: Erased, own: Th
         kept.append(row)
     if kept == held:
         return None
-    card = json.loads((folder / CARD).read_bytes())
-    taught = [row for row in kept if row.get("kind") == "sft" and "augmented" not in row]
-    card |= {"rows": len(taught), "splits": dict(Counter(row["split"] for row in taught)), "erased": len(gone)}
-    card |= {name: count for name, count in _counted(kept, taught).items() if name in card}
+    kept = weighed(kept)
+    said = tags_of(sorted({one for row in kept for one in behind(row)}))
+    tags = {row["id"]: all_tags(behind(row), said) for row in kept}
+    card = after_erasure(json.loads((folder / CARD).read_bytes()), kept, tags, len(gone))
     return Losing(manifest, tuple(kept), card, frozenset(gone), frozenset(persons))
-
-
-def _counted(kept: Sequence[Mapping[str, Any]], taught: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a card says of its rows beside their number: `kept` are all lines, `taught` those of corrections."""
-    varied = [row["augmented"]["kind"] for row in kept if "augmented" in row]
-    new = [row["split"] for row in taught if row.get("since") is None]
-    return {
-        "kinds": dict(sorted(Counter(row.get("kind", "sft") for row in kept if "augmented" not in row).items())),
-        "merged": sum(len(row.get("merged", [])) for row in taught),
-        "new": len(new),
-        "new_by_split": dict(Counter(new)),
-        "groups": len({row["group"] for row in taught}),
-        "authors": len({row["author"] for row in taught}),
-        "roles": dict(sorted(Counter(row.get("role", "user") for row in taught).items())),
-        "augmented": {"rows": len(varied), "kinds": dict(sorted(Counter(varied).items()))},
-    }
 
 
 def _whose(row: Mapping[str, Any], erased: Erased, own: Theirs) -> frozenset[str]:
@@ -143,7 +130,7 @@ def rewrite_dataset(store: Store, artifacts: ArtifactStore, one: Losing, scratch
         (scratch / name).chmod(0o600)
         (scratch / name).write_bytes(content)
     kind, old = one.manifest.kind, one.manifest.sha
-    meta = {**one.manifest.meta, "rows": len(one.rows)}
+    meta = {**one.manifest.meta, "rows": sum("augmented" not in row for row in one.rows)}  # as it was published
     new = artifacts.publish(scratch, kind, meta)
     with store.write() as tx:
         if erasure_rows.move_dataset(tx, old, new, one.card, one.gone, clock()):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -32,7 +32,7 @@ from thumbwheel.eventlog import EventLog, references
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import ErasureEvent
 from thumbwheel.home import Home, write_private
-from thumbwheel.store import curation_rows, erasure_rows, retention, segments
+from thumbwheel.store import curation_rows, dataset_rows, erasure_rows, retention, segments
 from thumbwheel.store.connection import Store
 from thumbwheel.store.erasure_rows import Theirs
 
@@ -65,8 +65,17 @@ class Forgotten:
     folders: int = 0
 
 
-def forget(store: Store, log: EventLog, artifacts: ArtifactStore, home: Home, secret: bytes, clock: Clock) -> Forgotten:
-    """Take all who are erased out of everything. Idempotent.
+def forget(
+    store: Store,
+    log: EventLog,
+    artifacts: ArtifactStore,
+    home: Home,
+    secret: bytes,
+    clock: Clock,
+    *,
+    rewrite: bool = False,
+) -> Forgotten:
+    """Take all who are erased out of everything. Idempotent; `rewrite` has PostgreSQL write its tables anew each time.
 
     Raises StoreUnavailable and ArtifactError; what was done until then is done, and the next call goes on.
     """
@@ -74,7 +83,7 @@ def forget(store: Store, log: EventLog, artifacts: ArtifactStore, home: Home, se
         return Forgotten()
     with _alone(home):
         said = _known(store, home)
-        return _forget(store, log, artifacts, home, said, erased_by(said, secret), clock)
+        return _forget(store, log, artifacts, home, said, erased_by(said, secret), clock, rewrite)
 
 
 def _known(store: Store, home: Home) -> tuple[ErasureEvent, ...]:
@@ -107,6 +116,7 @@ def _forget(
     said: tuple[ErasureEvent, ...],
     erased: Erased,
     clock: Clock,
+    rewrite: bool,
 ) -> Forgotten:
     notes = read_notes(home)
     if {one.person for one in notes.events} != erased.persons:
@@ -128,9 +138,9 @@ def _forget(
         done = _artifacts(store, artifacts, home, erased, own, notes, clock)
     except ArtifactError as error:  # what cannot be read must not keep the rest readable
         damaged, done, looked = error, Forgotten(), set(notes.artifacts)
-    if notes.compact or records or done != Forgotten():
+    if rewrite or notes.compact or records or done != Forgotten():
         write_notes(home, replace(notes, compact=True))
-        store.compact()
+        store.compact(rewrite=rewrite)
         if isinstance(log, SqliteEventLog):
             log.compact()
     write_notes(home, replace(notes, offsets=offsets, artifacts=tuple(sorted(looked)), compact=False))
@@ -148,9 +158,13 @@ def _artifacts(
     new = [one for one in artifacts.of_kinds(*KINDS) if one.sha not in looked]
     _must_be_whole(artifacts, new)
     scratch = home.runs / SCRATCH
-    losing = [
-        one for one in (frozen.losing(artifacts, it, erased, own) for it in _of(new, frozen.DATASET)) if one is not None
-    ]
+
+    def tags_of(feedback: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        with store.read() as tx:
+            return dataset_rows.tags_of(tx, feedback)
+
+    found = (frozen.losing(artifacts, one, erased, own, tags_of) for one in _of(new, frozen.DATASET))
+    losing = [one for one in found if one is not None]
     affected = {run for one in losing for run in frozen.end_runs(store, one.manifest.sha, clock)}
     gone = frozenset().union(*(one.gone for one in losing))
     folders = frozen.clear_folders(home.runs, affected, erased, own)

@@ -1,13 +1,13 @@
 """`thumbwheel erase`: everything that an end user has said, and what was made of it, out of this home.
 
-    thumbwheel erase --end-user ID --tenant NAME [--yes] [--json]
+    thumbwheel erase --end-user ID --tenant NAME [--rewrite-tables] [--yes] [--json]
 
 It writes the event first, and then does the work (job.py) itself, whether the service is up or not; where it is
 killed, the same command or the controller's next hour goes on. Gateways, consumers and runs may go on meanwhile. It is
 not taken back: what this end user says later is counted and not kept.
 
 What it cannot reach, and it says so: the weights of releases that learnt from the person, what a Kafka broker holds
-until that expires, and backups.
+until that expires, what a PostgreSQL server's files hold until that is overwritten, and backups.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 
 from thumbwheel import events, lineage
 from thumbwheel.artifacts import ArtifactStore
-from thumbwheel.cli import add_json, parser, settings_from
+from thumbwheel.cli import COMMAND_LINE, add_json, parser, settings_from
 from thumbwheel.clock import Clock, system_clock
 from thumbwheel.erasing.job import forget
 from thumbwheel.erasure import person_of, tombstone
@@ -39,8 +39,8 @@ from thumbwheel.printable import printable_lines
 from thumbwheel.settings import Settings
 from thumbwheel.store import curation_rows, erasure_rows, fleet_rows
 from thumbwheel.store.connection import Store, existing_store
+from thumbwheel.store.remains import remains
 
-WHO = "command line"
 KAFKA_S = 5.0  # the longest that brokers are waited for
 CANNOT = (
     "The weights of the releases above keep what they learnt: roll out one that was trained without it.",
@@ -55,6 +55,12 @@ def run(argv: list[str]) -> int:
         "--end-user", required=True, type=_somebody, help="as `safety_identifier`, `user` or `author` say it"
     )
     options.add_argument("--tenant", required=True, help="whose end user it is")
+    options.add_argument(
+        "--rewrite-tables",
+        action="store_true",
+        help="PostgreSQL: write the tables' files anew. Nobody else uses a table meanwhile, so ingestion pauses; the "
+        "largest must fit on the server's disk once more",
+    )
     options.add_argument("--yes", action="store_true", help="do not ask first: it cannot be taken back")
     add_json(options)
     arguments = options.parse_args(argv)
@@ -67,9 +73,11 @@ def run(argv: list[str]) -> int:
         person = person_of(secret, arguments.tenant, arguments.end_user)
         with closing(open_log(settings, home)) as log:
             ask(store, log, arguments.tenant, person, system_clock)
-            done = forget(store, log, ArtifactStore(home.artifacts), home, secret, system_clock)
+            artifacts, rewrite = ArtifactStore(home.artifacts), arguments.rewrite_tables
+            done = forget(store, log, artifacts, home, secret, system_clock, rewrite=rewrite)
         with store.read() as tx:
             told = {"person": tombstone(person), "changed": asdict(done), **learnt(tx, person)}
+            told["database"] = remains(tx, rewritten=rewrite)
     told["broker"] = held_by_broker(settings)
     print(json.dumps(told) if arguments.json else printable_lines("\n".join(_words(told))))
     return 0
@@ -82,11 +90,11 @@ def ask(store: Store, log: EventLog, tenant: str, person: str, clock: Clock) -> 
             return
     now_ms = clock()
     # One person, one id: asked for again after a kill, or twice at once, it is one event.
-    event = ErasureEvent(id=f"erasure-{person}", at_ms=now_ms, by=WHO, tenant=tenant, person=person)
+    event = ErasureEvent(id=f"erasure-{person}", at_ms=now_ms, by=COMMAND_LINE, tenant=tenant, person=person)
     log.append(CURATION, [(event.id, events.encode(event))], durable=True)
     with store.write() as tx:  # the consumer does so too, if it is up
         curation_rows.keep(tx, [(0, event)])
-        fleet_rows.record(tx, now_ms, WHO, "erase", tombstone(person), None, {"event": event.id})
+        fleet_rows.record(tx, now_ms, COMMAND_LINE, "erase", tombstone(person), None, {"event": event.id})
 
 
 def learnt(tx: Connection, person: str) -> dict[str, Any]:
@@ -139,4 +147,6 @@ def _words(told: Mapping[str, Any]) -> list[str]:
     lines += lineage.in_words(told, "them")
     if told["broker"] is not None:
         lines += [f"Kafka holds topic {topic} {kept}." for topic, kept in sorted(told["broker"].items())]
+    if told["database"] is not None:
+        lines += [f"PostgreSQL's {where}: {until}." for where, until in told["database"].items()]
     return lines + list(CANNOT if told["releases"] else CANNOT[1:])

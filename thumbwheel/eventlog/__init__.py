@@ -13,6 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+READ_BYTES = 32 << 20
+"""Of records in one answer, where it has more than one: thousands, but a few where they are the biggest that a gateway
+takes. An event that lies in the log by reference counts as what it is."""
+
 Place = tuple[str, int]
 """Topic and partition."""
 
@@ -52,8 +56,10 @@ class EventLog(Protocol):
     def read(self, topic: str, partition: int, after: int, limit: int) -> list[Record]:
         """Up to `limit` records with offsets over `after`, in order; none that a power cut could still take back.
 
-        Had the log lost records that a reader has counted, new ones would get their offsets and be skipped. None at
-        all only where there are none, or where the partition is not this handle's to read (see `assigned`).
+        They are fewer, though there are more, where they would come to over READ_BYTES (a handle's limit may be lower),
+        or are not at hand yet. Had the log lost records that a reader has counted, new ones would get their offsets and
+        be skipped. None at all only where there are none, or where the partition is not this handle's to read (see
+        `assigned`).
         """
 
     def ends(self) -> dict[str, dict[int, int]]:

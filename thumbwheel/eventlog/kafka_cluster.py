@@ -5,6 +5,7 @@ It knows nothing of records. A broker's and a client's errors become StoreUnavai
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -71,6 +72,9 @@ def connect(kind: Any, cluster: Cluster, deadline_s: float, **config: object) ->
         made.append(KafkaNetClient(net=selector, manager=connections[-1], **settings))
         return made[-1]
 
+    # What it says is in our errors too, once for an outage instead of at every try; and what it says of itself at level
+    # DEBUG has passwords in it.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     options = client_options(cluster.security)
     patience_s = min(BOOTSTRAP_S, max(0.1, deadline_s - time.monotonic()))
     try:
@@ -87,6 +91,9 @@ def connect(kind: Any, cluster: Cluster, deadline_s: float, **config: object) ->
         for client in made:
             client.close()
         raise
+    finally:
+        for one in connections:
+            one.forget()
 
 
 def refresh(consumer: Any, timeout_ms: int) -> None:

@@ -3,6 +3,9 @@
 A `KafkaConsumer` fetches on from where it is; our offsets are in the store, and whoever reads names the one to go on
 after. As long as that is where the buffer begins, nothing is fetched twice; else the consumer is sent there.
 
+What is buffered, and what one answer comes to, is bounded in bytes too: an answer by what its events are once those
+that lie in the log by reference have been fetched, which is its caller's to do.
+
 It is used by one thread at a time, as the client asks. It knows nothing of epochs: that another may have taken a
 partition meanwhile is found out by whoever writes.
 """
@@ -19,14 +22,16 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.errors import FencedInstanceIdError
 
 from thumbwheel.errors import LostRace, StoreUnavailable
-from thumbwheel.eventlog import Assignment, Record
+from thumbwheel.eventlog import READ_BYTES, Assignment, Record
 from thumbwheel.eventlog.kafka_cluster import REQUEST_MS, Cluster, away, connect, refresh
+from thumbwheel.eventlog.references import weight
 from thumbwheel.eventlog.topics import named
 from thumbwheel.events import TOPICS
 
 POLL_MS = 50
 FETCH_WAIT_MS = 100  # the longest that a broker keeps a fetch waiting for records, and a seek behind it
 AHEAD = 4_000  # records buffered of one partition before it is fetched no further: two batches of a consumer
+AHEAD_BYTES = 16 << 20  # and bytes of them; what the client had fetched by then comes on top, a MiB as a rule
 SESSION_MS = 10_000  # a member that is not heard of for so long loses its partitions
 METADATA_MS = 30_000  # how soon a member sees partitions that were added
 FRESH_S = 1.0  # and anyone else, who is asked how far a run must see
@@ -46,6 +51,36 @@ class _Buffer:
 
     after: int
     records: deque[Any] = field(default_factory=deque)
+    bytes: int = 0
+
+    def put(self, record: Any) -> None:
+        """Buffer one more."""
+        self.records.append(record)
+        self.bytes += len(record.value or b"")
+
+    def take(self, limit: int) -> list[Any]:
+        """Up to `limit` of them: the first, and those after it whose events come to READ_BYTES with it at most."""
+        taken: list[Any] = []
+        size = 0
+        while self.records and len(taken) < limit:
+            value = self.records[0].value or b""
+            size += weight(value)
+            if taken and size > READ_BYTES:
+                break
+            taken.append(self.records.popleft())
+            self.bytes -= len(value)
+        self.after = taken[-1].offset + 1 if taken else self.after
+        return taken
+
+    @property
+    def full(self) -> bool:
+        """Whether its partition is to be fetched no further."""
+        return len(self.records) >= AHEAD or self.bytes >= AHEAD_BYTES
+
+    @property
+    def half(self) -> bool:
+        """Whether it holds so little that its partition is to be fetched on."""
+        return len(self.records) <= AHEAD // 2 and self.bytes <= AHEAD_BYTES // 2
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
@@ -114,9 +149,8 @@ class Reader:
                     return []
                 if time.monotonic() > deadline_s:
                     raise StoreUnavailable(f"the event log cannot be read: nothing came of {topic}/{partition}")
-        taken = [buffer.records.popleft() for _ in range(min(limit, len(buffer.records)))]
-        buffer.after = taken[-1].offset + 1
-        if len(buffer.records) <= AHEAD // 2:
+        taken = buffer.take(limit)
+        if buffer.half:
             self._resume(place)
         return [
             Record(topic, partition, one.offset + 1, (one.key or b"").decode("utf-8", "replace"), one.value or b"")
@@ -193,8 +227,10 @@ class Reader:
                 self._consumer.pause(place)
                 continue
             last = buffer.records[-1].offset + 1 if buffer.records else buffer.after
-            buffer.records.extend(one for one in records if one.offset >= last)
-            if len(buffer.records) >= AHEAD:
+            for one in records:
+                if one.offset >= last:
+                    buffer.put(one)
+            if buffer.full:
                 self._consumer.pause(place)
 
     def _everywhere(self, bound: Any, deadline_s: float) -> dict[str, dict[int, int]]:

@@ -92,16 +92,29 @@ def _unusable(name: str, path: str | None, error: Exception) -> BrokersRefuse:
 
 
 class Remembering(KafkaConnectionManager):  # type: ignore[misc]  # the client has no types
-    """A client's connections, and why they failed: the client itself says only that it found no broker."""
+    """A client's connections, and why they failed: the client itself says only that it found no broker.
+
+    That is wanted until the client is made. A failure keeps its connection's socket open, so none is kept after that.
+    """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         self.failures: list[BaseException] = []
+        self._made = False
         super().__init__(*args, **kwargs)
+
+    def forget(self) -> None:
+        """Keep no failures from now on: the client is made, or nobody waits for it any more."""
+        self._made = True
+        self.failures.clear()
+
+    def _note(self, failure: BaseException) -> None:
+        if not self._made:
+            self.failures.append(failure)
 
     def get_connection(self, *args: object, **kwargs: object) -> Any:
         """As the client's own."""
         connection: Any = super().get_connection(*args, **kwargs)
-        connection.init_future.add_errback(self.failures.append)
+        connection.init_future.add_errback(self._note)
         if "_sasl_authenticate" not in vars(connection):
             connection._sasl_authenticate = partial(self._authenticate, connection._sasl_authenticate)
         return connection
@@ -113,10 +126,10 @@ class Remembering(KafkaConnectionManager):  # type: ignore[misc]  # the client h
         try:
             await authenticate(*args, **kwargs)
         except KafkaConnectionError as error:
-            self.failures.append(SaslAuthenticationFailedError(f"the broker hung up: {error}"))
+            self._note(SaslAuthenticationFailedError(f"the broker hung up: {error}"))
             raise
         except KafkaError as error:
-            self.failures.append(error)
+            self._note(error)
             raise
 
 

@@ -47,6 +47,16 @@ def outline(artifacts: ArtifactStore, value: bytes, most: int = MOST_BYTES) -> b
     return msgspec.json.encode(Reference(sha, len(value)))
 
 
+def weight(value: bytes) -> int:
+    """How many bytes `resolve` makes of what lay in the log."""
+    if not value.startswith(_PREFIX):
+        return len(value)
+    try:
+        return max(len(value), _decoder.decode(value).bytes)
+    except msgspec.DecodeError:
+        return len(value)
+
+
 def resolve(artifacts: ArtifactStore, value: bytes) -> bytes:
     """The event's bytes for what lay in the log. Raises StoreUnavailable while they cannot be read."""
     if not value.startswith(_PREFIX):

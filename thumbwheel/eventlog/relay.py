@@ -148,7 +148,6 @@ def run(argv: list[str]) -> int:
         right = "name the brokers, host:port; without Kafka there is no relay"
         raise SettingsError([("kafka", "is not set", right)])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it says is in our errors too
     home = prepare(settings.home)
     stop = stop_on_signals()
     log = open_log(settings, home, busy_ms=round(1000 * frames.PATIENCE_S))

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from thumbwheel.errors import StoreUnavailable
-from thumbwheel.eventlog import Assignment, Record
+from thumbwheel.eventlog import READ_BYTES, Assignment, Record
 from thumbwheel.events import TOPICS
 from thumbwheel.home import make_private
 from thumbwheel.wal import compact, use_wal
 
 BUSY_MS = 5_000
-READ_BYTES = 32 << 20  # of records in one answer: thousands, but a few where they are the biggest that a gateway takes
 
 SCHEMA = """
 create table if not exists records (
@@ -81,12 +80,13 @@ class SqliteEventLog:
                     "select seq, key, value from records where topic = ? and seq > ? order by seq limit ?",
                     (topic, after, limit),
                 )
-                rows, size = [], 0
+                rows: list[tuple[int, str, bytes]] = []
+                size = 0
                 for row in found:
-                    rows.append(row)
                     size += len(row[2])
-                    if size >= READ_BYTES:
+                    if rows and size > READ_BYTES:
                         break
+                    rows.append(row)
                 found.close()
                 if rows:
                     self._sync_writes()

@@ -13,10 +13,22 @@ from collections.abc import Iterator
 from thumbwheel.private.view import ADDRESS, Span, View, numeral, span
 
 _HAN = r"[\u4e00-\u9fff]"
-_NUMBER = r"(?:\d{1,5}|[一二三四五六七八九十百零〇]{1,6})(?:[-之]\d{1,4})?[A-Za-z甲乙丙丁]?"
-_UNIT = r"(?:号楼|号院|号(?!线|口|出|机|台|令|文|站|店|仓|公路)|弄|幢|栋|座|楼|层|单元|室|房|户|组|队|门|铺|支弄|號|樓)"
+_NUMBER = r"(?:[A-Za-z]?\d{1,5}|[一二三四五六七八九十百零〇]{1,6})(?:[-之][A-Za-z]?\d{1,4}|-[A-Za-z])?[A-Za-z甲乙丙丁]?"
+_UNIT = (
+    r"(?:号楼|号院|号(?!线|口|出|机|台|令|文|站|店|仓|公路)|弄|幢|栋|座|楼|层|单元|室|房|户|组|队|门|铺|支弄|"
+    r"號|樓|層|棟|單元)"
+)
 _ROAD = r"(?:大道|大街|路|街|道|巷|弄|胡同|里弄|公路|村|屯|庄|新村|寨|街道|社区)"
 _ESTATE = r"(?:小区|花园|花苑|家园|公寓|大厦|广场|嘉园|名苑|雅苑|苑|新城|山庄|别墅|宿舍|中心|城|府|湾|庭|坊|园)"
+_LANES = rf"(?:{_NUMBER} ?[巷弄衖胡][同]?[ ,]{{0,2}}){{0,3}}"  # 170巷6弄22號
+# A part of an estate: 三区, A区, 南区, 二期, 东里.
+_ZONE = r"(?:[东南西北中上下前后一二三四五六七八九十\dA-Za-z]{1,3} ?(?:区|區|里|期|组团|苑|坊|院))"
+_LIVED_IN = (
+    r"(?:小区|花园|花苑|家园|公寓|嘉园|名苑|雅苑|苑|山庄|别墅|宿舍|新村|"
+    r"[东南西北前后]里|雅居|名都|豪庭|公馆|府|湾|庭|社区)"
+)
+# House, door and flat: 17-3-402; no date and no telephone.
+_BARE = r"\d{1,3} ?[-—] ?(?:\d{1,2} ?[-—] ?)?(?!(?:19|20)\d\d(?!\d))\d{3,4}(?![-\d年月日号元分])"
 _TAIL = (
     rf"(?:[ ,-]{{0,2}}(?:{_HAN}{{1,8}}{_ESTATE}|{_HAN}{{0,5}}{_NUMBER} ?{_UNIT}|[A-Za-z] ?[座栋幢]|"
     rf"\d{{3,5}}(?![\d年月日天元块])))*"
@@ -25,21 +37,33 @@ _COUNTED = re.compile(rf"[一二三四五六七八九十百零〇]{{1,6}}(?= ?{_
 _POSTCODE = r"(?:[ ,]{0,2}\d{6}(?!\d))?"
 # The part that makes an address of a place's name; what stands before it is looked at apart, from here backwards.
 _CHINESE = re.compile(
-    rf"{_ROAD}(?:[东南西北中一二三四五六]段)?[ ,]{{0,2}}(?:{_NUMBER} ?{_UNIT}|[A-Za-z] ?[座栋幢]){_TAIL}{_POSTCODE}|"
-    rf"{_ESTATE}[ ,]{{0,2}}{_NUMBER} ?(?:号楼|幢|栋|座|单元){_TAIL}{_POSTCODE}|"
+    rf"{_ROAD}(?:[东南西北中一二三四五六]段)?[ ,]{{0,2}}{_LANES}"
+    rf"(?:{_NUMBER} ?{_UNIT}|[A-Za-z] ?[座栋幢]){_TAIL}{_POSTCODE}|"
+    rf"(?:{_ESTATE}|(?:{_LIVED_IN}|[园坊里]){_ZONE})[ ,]{{0,2}}{_NUMBER} ?"
+    rf"(?:号楼|號樓|号院|幢|栋|棟|座|单元|單元){_TAIL}{_POSTCODE}|"
+    rf"[一二三四五六七八九十]区[ ,]{{0,2}}{_NUMBER} ?(?:号楼|楼|栋|幢)[ ,]{{0,2}}{_NUMBER} ?(?:单元|门){_TAIL}|"
+    rf"{_LIVED_IN}{_ZONE}?[ ,]{{0,2}}{_BARE}{_TAIL}|"
+    rf"(?<=[村庄屯寨区])(?:{_HAN}{{1,6}})(?:(?<!作)(?<!小)组|队|社|湾|岭|坪|冲|坡|沟|营|塘)[ ,]{{0,2}}"
+    rf"{_NUMBER} ?[号號]{_TAIL}{_POSTCODE}|"
     rf"(?:大厦|公寓|花园|小区|宿舍|写字楼)[A-Za-z]?[座栋]?[ ,]{{0,2}}(?:{_NUMBER} ?[层楼] ?)?\d{{3,5}} ?[室房号]"
 )
 _BEFORE = re.compile(rf"(?:{_HAN}|[ ,])*$")
-_DISTRICT = re.compile(r"特别行政区|自治区|自治州|开发区|高新区|新区|街道|[省市区县州旗镇乡盟]")
+_DISTRICT = re.compile(r"特别行政区|自治区|自治州|开发区|高新区|新区|街道|[省市区县州旗镇乡盟區縣鎮鄉]")
 MOST_BEFORE, MOST_NAME = 40, 10  # characters of all places before the road, and of one name
 # Roads that nobody lives on, and what is put before a place's name in a sentence; a name must be left (丰收村).
 _NO_ROAD = re.compile(
     r"(?:线路|电路|思路|套路|网路|链路|回路|铁路|[渠频通管赛轨味报知车隧跑水行]道|走路|问路|带路|道路|条路|[这那]路|马路|半路|通路|光路|地铁|高铁|航班|农村|全村)"
 )
 _LEAD = re.compile(
-    r".*(?:[在到至是为址寄送往给:：，,。；;、]|(?<![丰秋])收|[改换更登写填]成|登记|记录|提供的|更新|核实|确认|[您你]的|家住|附近)(?=.)"
+    r".*(?:[在到至是为址寄送往给:：，,。；;、]|(?<![丰秋])收|[改换更登写填]成|登记|记录|提供的|更新|核实|确认|[您你]的|家住|附近|联系|[您你我他她]家|"
+    r"[请已按您你我他她们了吗呢这把就也还没帮让被要说问嫌您催住将]|使用|采用|位于|属于|请用|改用)(?=.)"
 )
-_PLACE = re.compile(rf"{_HAN}{{2,}}(?:省|市|区|县|镇|乡|路|街|道|巷|弄|村|园|苑|城)")
+# Where one of these stands, the address begins: with the province, or the city that is one.
+_PROVINCE = re.compile(
+    r"(?:北京|上海|天津|重庆)市?|(?:河北|山西|辽宁|吉林|黑龙江|江苏|浙江|安徽|福建|江西|山东|河南|湖北|湖南|广东|海南|四川|贵州|云南|"
+    r"陕西|甘肃|青海|台湾|臺灣)省|(?:内蒙古|广西|西藏|宁夏|新疆)(?:壮族|回族|维吾尔)?(?:自治区)?|(?:台|臺)[北中南]市|新北市|桃園市|高雄市"
+)
+_PLACE = re.compile(rf"{_HAN}{{2,}}(?:省|市|区|县|镇|乡|路|街|道|巷|弄|村|园|苑|城|區|縣|鎮|鄉|園)")
 
 _NAME = (
     r"(?!(?:in|on|the|of|at|a|an|and|to|from|my|your|our|for|with|is|are|was|or|by|than|more|times|days|down|across|"
@@ -108,6 +132,9 @@ def _begin(text: str, low: int, road: int) -> int:
     start = names.start() if names else road
     lead = _LEAD.match(text, start, road)
     start = lead.end() if lead else start
+    province = _PROVINCE.search(text, start, road)
+    if province is not None and road - province.start() <= MOST_BEFORE:
+        return province.start()
     district = _DISTRICT.search(text, start, road)
     start = max(start, (district.start() if district else road) - MOST_NAME)
     return start + len(text[start:road]) - len(text[start:road].lstrip(" ,"))

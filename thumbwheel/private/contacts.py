@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from thumbwheel.private.view import ACCOUNT, EMAIL, PHONE, Span, View, before, only_digits, says_thing, span
 
@@ -29,8 +30,8 @@ _MAILS = (
         re.I,
     ),
     re.compile(
-        r"(?<![A-Za-z0-9])(?:[A-Za-z0-9._\-] ){2,40}@ (?:[A-Za-z0-9\-] ){1,40}\. (?:[A-Za-z] ){1,5}[A-Za-z](?![A-Za"
-        r"-z0-9])"
+        r"(?<![A-Za-z0-9])(?:[A-Za-z0-9._\-] ){2,40}@ (?:[A-Za-z0-9\-] ){1,40}\. (?:[A-Za-z] ){1,5}[A-Za-z]"
+        r"(?![A-Za-z0-9])"
     ),
 )
 
@@ -71,7 +72,8 @@ _PHONES = (
     ),
     # national forms with a trunk 0: 020 7946 0000, 07700 900123, 06 12 34 56 78, 030/1234567, 090-1234-5678
     re.compile(
-        r"(?<![\dA-Za-z])(?<!\d[.\-/])(?:07\d{3} ?\d{6}|0[1-9]\d{9}|0[1-9](?:[ .\-]\d{2}){4})(?![\dA-Za-z]|[.\-/]\d)"
+        r"(?<![\dA-Za-z])(?<!\d[.\-/])(?:07\d{3} ?\d{6}|0[1-9]\d{9}|(?<!\d )0[1-9](?:[ .\-]\d{2}){4})"
+        r"(?![\dA-Za-z]|[.\-/]\d| \+? ?\d\d(?!\d))"
     ),
     re.compile(r"(?<![\dA-Za-z])(?<!\d[.\-/])(?:\(0\d{1,4}\)[ \-]?|0\d{1,4}[ \-/])\d{3,4}[ \-]?\d{3,4}(?!\d|[.\-/]\d)"),
 )
@@ -85,14 +87,38 @@ _TOLL_FREE = re.compile(r"(?:\+?1[ .\-])?\(?8(?:00|33|44|55|66|77|88)\)?[ .\-]")
 _DIGITS = re.compile(r"\d{7,15}")
 _EXTENDED = re.compile(r" ?(?:,|转|分机|ext\.?|extension|x) ?\d{1,6}$")
 FEWEST, MOST = 7, 15  # digits of a telephone number, E.164
+# Numbers that are drawn from a drum: in order, none over 49. A French number in pairs has higher ones.
+_PAIRS, HIGHEST_DRAWN = re.compile(r"0[1-9](?:[ .\-]\d{2}){4}"), 49
 
 _ACCOUNT = re.compile(
-    r"(?:(?:微信号?|薇信|威信|v信|wechat|wei ?xin|(?<![a-z])(?:vx|wx)|QQ号?|telegram|line ?id|抖音号?|小红书号?)"
+    r"(?:(?:微信号?|薇信|威信|v信|wechat|wei ?xin|(?<![a-z])(?:vx|wx)|QQ号?|扣扣号?|"
+    r"telegram|line ?id|抖音号?|小红书号?)"
     r"(?:号码|账号|id)?[ :=是为]{1,3}|"
     r"(?:加|(?<![A-Za-z0-9+/=])\+)(?:我|他|她|老师|客服|群主|店主|老板)?的?(?:个|一下)?"
     r"(?:微信号?|微|薇信?|威信|卫星|v信|vx|wx|v|QQ|扣扣|企鹅)号?[ :=是为]{0,3})"
     r"(@?[A-Za-z0-9][A-Za-z0-9_\-]{4,30})",
     re.IGNORECASE,
+)
+# Nothing between: behind 号 any account; else what has digits enough, and is no part of the messenger's software.
+_GLUED = re.compile(
+    r"(?:微信|薇信|威信|QQ|扣扣|抖音|小红书|快手|微博|支付宝)(?:号码?|账号|id) ?"
+    r"((?=[A-Za-z0-9_\-]{0,30}\d)(?!\d{1,3}(?!\d))[A-Za-z0-9][A-Za-z0-9_\-]{4,30})|"
+    r"(?:(?:微信|薇信|威信) ?((?!(?:wx)?(?:err|code|api|sdk|pay|web|app|open|union|ios|android|windows|mac|http|"
+    r"ver|mini|js|pc|h5|x5|iphone|ipad|v\d))[A-Za-z](?=[A-Za-z_\-]{0,30}\d)(?:[A-Za-z0-9_\-]{0,10}\d){3}[A-Za-z0-9_\-]{0,24})|"
+    r"(?:QQ|扣扣) ?([1-9]\d{6,10}))(?![A-Za-z0-9.])",
+    re.IGNORECASE,
+)
+# Of these a dot is a part; a host is none.
+_DOTTED = re.compile(
+    r"(?<![a-z])(?:line(?: ?id)|telegram|skype|instagram|ig|snapchat)(?: ?id)?(?: ?[:=@]| is |是)[ @]{0,2}"
+    r"((?!https?|www\.|t\.me)[A-Za-z0-9]{1,30}(?:\.[A-Za-z0-9_\-]{1,30}){1,3})(?![A-Za-z0-9/]|\.\w)",
+    re.IGNORECASE,
+)
+_HOST_END = re.compile(rf"\.{_TOP}$", re.IGNORECASE)
+# Who stands in mails of manuals, at the hosts that RFC 2606 keeps for them.
+_NOBODYS_MAIL = re.compile(
+    r"(?:you|your|user|username|yourname|me|someone|somebody|name|email|mail|nobody|(?:your|my)[._\-]?(?:name|e?mail))"
+    r"@(?:[a-z]+\.)?example\.(?:com|org|net)"
 )
 
 
@@ -110,6 +136,13 @@ def contacts(seen: View) -> Iterator[Span]:
     for found in _ACCOUNT.finditer(seen.text):
         if any(char.isdigit() or char in "_-" for char in found.group(1)):
             yield span(seen, *found.span(1), ACCOUNT, found.group(1).lower())
+    for found in _GLUED.finditer(seen.text):
+        group = found.lastindex or 0
+        if not says_thing(seen, found.start(), _CALLED):
+            yield span(seen, *found.span(group), ACCOUNT, found.group(group).lower())
+    for found in _DOTTED.finditer(seen.text):
+        if not _HOST_END.search(found.group(1)):
+            yield span(seen, *found.span(1), ACCOUNT, found.group(1).lower())
 
 
 def _mails(seen: View) -> Iterator[Span]:
@@ -120,7 +153,7 @@ def _mails(seen: View) -> Iterator[Span]:
             key = re.sub(r"[\[(<{] ?(?:at|艾特) ?[\])>}]| at |艾特", "@", found.group().lower())
             key = re.sub(r"[\[(<{] ?(?:dot|点) ?[\])>}]| dot |点", ".", key).replace(" ", "")
             # git@HOST:PATH names a repository and no person
-            if not key.startswith("git@"):
+            if not key.startswith("git@") and not _NOBODYS_MAIL.fullmatch(key):
                 yield span(seen, *found.span(), EMAIL, key)
 
 
@@ -128,8 +161,17 @@ def _phone(seen: View, start: int, end: int, text: str) -> Iterator[Span]:
     number = only_digits(_EXTENDED.sub("", text))
     if not FEWEST <= len(number) <= MOST or _NOBODYS.fullmatch(number) or _TOLL_FREE.match(text):
         return
-    if not says_thing(seen, start, _CALLED):
+    if not says_thing(seen, start, _CALLED) and not _is_drawn(seen, start, text):
         yield span(seen, start, end, PHONE, national(number, before(seen, start).endswith("+") or text.startswith("+")))
+
+
+def _is_drawn(seen: View, start: int, text: str) -> bool:
+    """Whether pairs of digits are a draw's numbers, and nothing says that somebody is called so."""
+    if not _PAIRS.fullmatch(text):
+        return False
+    pairs = [int(pair) for pair in re.findall(r"\d{2}", text)]
+    rises = all(one < other for one, other in pairwise(pairs))
+    return rises and pairs[-1] <= HIGHEST_DRAWN and not _CALLED.search(before(seen, start))
 
 
 def national(number: str, with_country: bool) -> str:

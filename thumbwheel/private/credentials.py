@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from thumbwheel.private.view import SECRET, Span, View, span
 
 _KNOWN = re.compile(
-    r"-----BEGIN (?:[A-Z]+ ){0,3}PRIVATE KEY-----[A-Za-z0-9+/=\s]{16,8000}?(?:-----END (?:[A-Z]+ ){0,3}PRIVATE KEY-"
-    r"----|\Z)|"
+    r"-----BEGIN (?:[A-Z]+ ){0,3}PRIVATE KEY-----[A-Za-z0-9+/=\s]{16,8000}?(?:-----END (?:[A-Z]+ ){0,3}PRIVATE "
+    r"KEY-----|\Z)|"
     r"(?<![A-Za-z0-9])(?:"
     r"sk-[A-Za-z0-9_\-]{16,200}|(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,100}|whsec_[A-Za-z0-9]{16,100}|"
     r"gh[pousr]_[A-Za-z0-9]{30,100}|github_pat_[A-Za-z0-9_]{22,120}|glpat-[A-Za-z0-9_\-]{18,60}|"
@@ -27,19 +27,24 @@ _KNOWN = re.compile(
     r"eyJ[A-Za-z0-9_\-]{8,2000}\.[A-Za-z0-9_\-]{8,4000}(?:\.[A-Za-z0-9_\-]{8,2000})?"
     r")(?![A-Za-z0-9])"
 )
+# What stands where a secret would, and is none: PASSWORD, <your-key>, ****, ${DB_PASS}, what manuals print.
+_STANDS_FOR = re.compile(
+    r"[A-Z]+(?:_[A-Z]+)*|<[^<>]*>?|\[[^\[\]]*\]?|[*•.xX_\-]+|\$?\{+[^{}]*\}*|\$[A-Za-z_]+|%[A-Za-z_]+%|"
+    r"(?i:(?:your|my|the|some|db|user)?[_\-]?(?:pass(?:word|wd|phrase)?|pwd|pw|secret|token|api[_\-]?key|key)(?:[_\-]?here)?|"
+    r"change[_\-]?me|redacted|hidden|example)|[A-Za-z0-9+/=]*EXAMPLE(?:KEY)?"
+)
 _IN_URL = re.compile(r"://[^/\s:@]{1,100}:([^/\s@]{3,100})@")
 _BEARER = re.compile(r"(?i:bearer|basic) ([A-Za-z0-9_\-.+/=]{16,2000})")
 _IS = r"(?:['\"”’]? ?(?:[:=]|是|为|(?<![A-Za-z])(?:is|to)(?![A-Za-z])) ?['\"“‘`]?| ['\"“‘`]?)"
 _NAMED = re.compile(
     r"(?:(?:api|access|secret|private|client|app|auth|encryption)[ _\-]?(?:key|secret|token)|(?<![A-Za-z])(?:token|"
-    r"secret|"
-    rf"apikey|key)(?![A-Za-z])|密钥|秘钥|令牌|私钥){_IS}([A-Za-z0-9_\-.+/=]{{16,500}})",
+    rf"secret|apikey|key)(?![A-Za-z])|密钥|秘钥|令牌|私钥){_IS}([A-Za-z0-9_\-.+/=]{{16,500}})",
     re.IGNORECASE,
 )
 _ASSIGNED = re.compile(
     r"(?:(?:access|refresh|client|app|api|auth|secret|private)[ _\-]?(?:key|secret|token)|(?<![A-Za-z])(?:token|"
-    r"secret|apikey)"
-    r"(?![A-Za-z])|密钥|秘钥|令牌|私钥)['\"”’]? ?[:=] ?['\"“‘`]?([^\s'\"“”‘’`,;，。；<>{}\u4e00-\u9fff]{8,500})",
+    r"secret|apikey)(?![A-Za-z])|密钥|秘钥|令牌|私钥)"
+    r"['\"”’]? ?[:=] ?['\"“‘`]?([^\s'\"“”‘’`,;，。；<>{}\u4e00-\u9fff]{8,500})",
     re.IGNORECASE,
 )
 _PASSWORD = re.compile(
@@ -54,12 +59,13 @@ _BARE_PASSWORD = re.compile(
     r"([A-Za-z0-9!#$%&*+\-./?@^_~]{6,64})(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
+_SHOUT = re.compile("!+(?![\u4e00-\u9fff])")
 _SIGN = re.compile(r"[!#$%&*+?@^_~]")
 _PRODUCT = re.compile(r"[A-Za-z]+[-_]?\d{1,2}(?:\.\d{1,2})?[A-Za-z]{0,4}|[\d.\-]+[A-Za-z]{1,6}")
 _ONCE = re.compile(
     r"(?:验证码|动态码|校验码|密码|密碼|口令|(?<![A-Za-z])(?:verification|one-time|security|2fa) code|(?<![A-Za-z])otp|"
-    r"(?<![A-Za-z])(?:cvv2?|cvc|"
-    r"pin)(?![A-Za-z])码?)(?: code)?(?:(?: ?(?:[:=]|是|为|is)){1,2} ?| )(\d{3,8})"
+    r"(?<![A-Za-z])(?:cvv2?|cvc|pin)"
+    r"(?![A-Za-z])码?)(?: code)?(?:(?: ?(?:[:=]|是|为|is)){1,2} ?| )(\d{3,8})"
     r"(?!\d|[-~至到]\d| ?(?:位|个|次|digits?|分|天|年|版|元|条|种|小时|秒))",
     re.IGNORECASE,
 )
@@ -72,6 +78,12 @@ BITS_NAMED, BITS_ALONE = 2.0, 4.0  # Shannon's, a character; English words joine
 
 def credentials(seen: View) -> Iterator[Span]:
     """The keys, tokens and passwords in a view."""
+    for one in _candidates(seen):
+        if not _STANDS_FOR.fullmatch(one.key):
+            yield one
+
+
+def _candidates(seen: View) -> Iterator[Span]:
     for found in _KNOWN.finditer(seen.text):
         yield span(seen, *found.span(), SECRET, found.group())
     for pattern in (_IN_URL, _BEARER, _ONCE):
@@ -84,12 +96,12 @@ def credentials(seen: View) -> Iterator[Span]:
     for found in _PASSWORD.finditer(seen.text):
         value = found.group(1).rstrip(".?!")
         if len(value) >= 6 and (any(map(str.isdigit, value)) or _mixed(value)):
-            yield span(seen, found.start(1), found.start(1) + len(value), SECRET, value)
+            yield _password(seen, found, value)
     for found in _BARE_PASSWORD.finditer(seen.text):
         value = found.group(1).rstrip(".?!")
         drawn = any(map(str.isdigit, value)) and (_SIGN.search(value) or len(value) >= 8)
         if drawn and len(value) >= 6 and _mixed(value) and not _PRODUCT.fullmatch(value) and "://" not in value:
-            yield span(seen, found.start(1), found.start(1) + len(value), SECRET, value)
+            yield _password(seen, found, value)
     for found in _LONG.finditer(seen.text):
         if (
             is_random(found.group())
@@ -97,6 +109,13 @@ def credentials(seen: View) -> Iterator[Span]:
             and not _HASH.search(seen.text[max(0, found.start() - 12) : found.start()])
         ):
             yield span(seen, *found.span(), SECRET, found.group())
+
+
+def _password(seen: View, found: re.Match[str], value: str) -> Span:
+    """A password with the `!` that it ends in, which only a sentence that goes on at once has for itself."""
+    start, end = found.start(1), found.start(1) + len(value)
+    marks = _SHOUT.match(seen.text, end)
+    return span(seen, start, marks.end() if marks else end, SECRET, value)
 
 
 def is_random(word: str) -> bool:

@@ -1,7 +1,8 @@
-"""Numbers that states give to persons: where they stand.
+"""Numbers that states give to persons, and to their cars: where they stand.
 
 With a check digit the number alone says so (China, Hong Kong, Taiwan, Singapore, Korea, India, Spain); the United
-States' and Britain's have a form; passports, and what has nothing but digits, need the word before.
+States' and Britain's have a form; passports, and what has nothing but digits, need the word before. A mainland
+car's plate has the form of its province's.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date
 
-from thumbwheel.private.view import NATIONAL_ID, Span, View, before, says_thing, span
+from thumbwheel.private.view import NATIONAL_ID, PLATE, Span, View, before, says_thing, span
 
 _NAMED = re.compile(
     r"身份证|证件|护照|社保|身分證|(?<![a-z])(?:ssn|social security|national insurance|nino?|passport|national id|"
-    r"identity|"
-    r"aadhaar|nric|dni)(?![a-z])",
+    r"identity|aadhaar|nric|dni)(?![a-z])",
     re.IGNORECASE,
 )
 _EDGE, _END = r"(?<![A-Za-z0-9])(?<!\d[ .\-])", r"(?![A-Za-z0-9]|[ .\-]\d)"
@@ -31,19 +31,20 @@ _NAMED_NUMBER = re.compile(
     r"([A-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-Z])(?![A-Za-z0-9])|通行证号?码?[^A-Za-z0-9\n]{0,4}([A-Z]\d{8})(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
+# A vehicle's plate (GA 36): a province, a letter, and five characters, or six of a new-energy vehicle; no I, no O.
+_OF_PLATE = r"[A-HJ-NP-Z\d]"
+_PLATE = re.compile(
+    r"(?:[京津沪渝冀豫辽湘皖鲁苏浙赣鄂桂甘晋陕闽粤琼蒙吉贵川青宁]|(?<![纯漆亮磨暗深])黑|(?<![里讯为度原上私公混])云|"
+    r"(?<![最全更创刷崭重翻出])新|(?<![收储珍隐])藏)"
+    rf"[A-HJ-NP-Z] ?[·•‧・.\-]? ?((?:{_OF_PLATE}{{5,6}}|{_OF_PLATE}{{4}}[挂学警港澳领]))(?![A-Za-z\d]|[.\-]\d)",
+    re.IGNORECASE,
+)
+_PLATED = re.compile(r"车牌|牌照|牌号|车号|号牌|车辆", re.IGNORECASE)
+MOST_LETTERS = 2  # of a serial; all others are digits
 _FIRST_YEAR, _LAST_YEAR = 1900, 2035
-_PROVINCES = {
-    *range(11, 16),
-    *range(21, 24),
-    *range(31, 38),
-    *range(41, 47),
-    *range(50, 55),
-    *range(61, 66),
-    71,
-    81,
-    82,
-    83,
-}
+# The first two digits, by GB/T 2260: six regions' provinces, Taiwan, Hong Kong, Macao; 83 is for residents of Taiwan.
+_REGIONS = (range(11, 16), range(21, 24), range(31, 38), range(41, 47), range(50, 55), range(61, 66))
+_PROVINCES = frozenset({71, 81, 82, 83}.union(*_REGIONS))
 
 
 def identities(seen: View) -> Iterator[Span]:
@@ -56,6 +57,12 @@ def identities(seen: View) -> Iterator[Span]:
     for found in _OLD_CHINESE.finditer(seen.text):
         if "身份证" in before(seen, found.start()):
             yield span(seen, *found.span(), NATIONAL_ID, found.group())
+    for found in _PLATE.finditer(seen.text):
+        serial = found.group(1)
+        digits = sum(char.isdecimal() for char in serial)
+        letters = sum(char.isascii() and char.isalpha() for char in serial)
+        if digits and letters <= MOST_LETTERS and not says_thing(seen, found.start(), _PLATED):
+            yield span(seen, *found.span(), PLATE, re.sub(r"[^\w]", "", found.group()).upper())
     for pattern in (_SSN, _NINO):
         for found in pattern.finditer(seen.text):
             if not says_thing(seen, found.start(), _NAMED):
@@ -87,6 +94,7 @@ def _is_day(year: int, month: int, day: int) -> bool:
 
 
 def _hong_kong(number: str) -> bool:
+    """Letters are 10 to 35, a lacking first one 36, A at the end 10; by weights from 9 to 1 a multiple of 11."""
     head, tail = number[:-7], number[-7:]
     values = [36 if len(head) == 1 else ord(head[0]) - 55, ord(head[-1]) - 55, *map(int, tail[:6])]
     check = 10 if tail[6] == "A" else int(tail[6])
@@ -94,6 +102,7 @@ def _hong_kong(number: str) -> bool:
 
 
 def _taiwan(number: str) -> bool:
+    """The letter stands for two digits, not all in the alphabet's order; by weights a multiple of 10."""
     first = "ABCDEFGHJKLMNPQRSTUVXYWZIO".index(number[0]) + 10
     values = [first // 10, first % 10, *map(int, number[1:])]
     return (
@@ -102,6 +111,7 @@ def _taiwan(number: str) -> bool:
 
 
 def _singapore(number: str) -> bool:
+    """The last letter is that of the weighted sum, modulo 11, in the table of the first letter's series."""
     total = sum(int(char) * weight for char, weight in zip(number[1:8], (2, 7, 6, 5, 4, 3, 2), strict=True))
     total += {"T": 4, "G": 4, "M": 3}.get(number[0], 0)
     table = {"S": "JZIHGFEDCBA", "T": "JZIHGFEDCBA", "F": "XWUTRQPNMLK", "G": "XWUTRQPNMLK", "M": "KLJNPQRTUWX"}
@@ -109,10 +119,12 @@ def _singapore(number: str) -> bool:
 
 
 def _korea(number: str) -> bool:
+    """It begins with a birthday; its check digit says nothing of numbers that were given since October 2020."""
     return _is_day(1900 + int(number[:2]), int(number[2:4]), int(number[4:6]))
 
 
 def _spain(number: str) -> bool:
+    """The letter is that of the number modulo 23."""
     return "TRWAGMYFPDXBNJZSQVHLCKE"[int(number[:8]) % 23] == number[8]
 
 

@@ -32,6 +32,7 @@ _ISSUERS = re.compile(
     r"3(?:0[0-5]|[689]\d)\d{11}|62(?:\d{14}|\d{17})|35\d{14}|6(?:011|4[4-9]\d|5\d{2})\d{12}"
 )
 LENGTHS = range(12, 20)
+_GROUPS = ([4, 6, 5], [4, 6, 4], [6, 13], [6, 10], [6, 6, 7], [6, 6, 4])
 
 # ISO 13616: how long an IBAN of each country is.
 _IBAN_LENGTHS = {
@@ -61,9 +62,11 @@ def _cards(seen: View, parts: Sequence[tuple[int, int]]) -> Iterator[Span]:
     """The first run of `parts` that is a card, and what follows it: a date of expiry may stand behind."""
     sizes = [high - low for low, high in parts]
     said = parts and sum(sizes) in LENGTHS and _ANNOUNCED.search(before(seen, parts[0][0]))
-    if said and not _holds_card(seen, parts):
-        start, end = parts[0][0], parts[-1][1]
+    if said:
+        last = _card_ends(seen, parts)
+        start, end = parts[0][0], parts[last - 1][1]
         yield span(seen, start, end, CARD, only_digits(seen.text[start:end]))
+        yield from _cards(seen, parts[last:])
         return
     whole = sum(sizes) in LENGTHS and len(parts) > 1 and _as_printed(sizes)
     if whole and len(parts) in (4, 5) and set(sizes[:-1]) == {4} and not says_thing(seen, parts[0][0], _PAID):
@@ -88,17 +91,19 @@ def _cards(seen: View, parts: Sequence[tuple[int, int]]) -> Iterator[Span]:
                 return
 
 
-def _holds_card(seen: View, parts: Sequence[tuple[int, int]]) -> bool:
-    """Whether a card begins here, with its groups and check digit, before the last of `parts`."""
-    ends = [parts[last - 1][1] for last in range(len(parts), 0, -1)]
-    numbers = [only_digits(seen.text[parts[0][0] : end]) for end in ends]
-    return any(len(number) in LENGTHS and is_card(number, said=False) for number in numbers)
+def _card_ends(seen: View, parts: Sequence[tuple[int, int]]) -> int:
+    """How many of `parts` are the announced card: those that an issuer's number with its check digit has, else all."""
+    for last in range(len(parts), 0, -1):
+        number = only_digits(seen.text[parts[0][0] : parts[last - 1][1]])
+        if len(number) in LENGTHS and is_card(number, said=False):
+            return last
+    return len(parts)
 
 
 def _as_printed(sizes: Sequence[int]) -> bool:
-    """Whether groups of these sizes are how cards are written: none, 4-4-4-4, 4-6-5, each digit apart, 6-13."""
+    """Whether groups of these sizes are how cards are written: none, 4-4-4-4, 4-6-5, 6-6-7, each digit apart."""
     by_four = all(size == 4 for size in sizes[:-1]) and 1 <= sizes[-1] <= 4
-    return len(sizes) == 1 or by_four or list(sizes) in ([4, 6, 5], [4, 6, 4], [6, 13], [6, 10]) or set(sizes) == {1}
+    return len(sizes) == 1 or by_four or list(sizes) in _GROUPS or set(sizes) == {1}
 
 
 def is_card(number: str, said: bool) -> bool:

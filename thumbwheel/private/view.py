@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 EMAIL, PHONE, CARD, IBAN, SECRET = "EMAIL", "PHONE", "CARD", "IBAN", "SECRET"
 NATIONAL_ID, ADDRESS, ACCOUNT, NAME = "NATIONAL_ID", "ADDRESS", "ACCOUNT", "NAME"
+PLATE = "PLATE"
 
 CONTEXT = 16  # characters before a number in which a word says what it is
 
@@ -38,6 +39,15 @@ _OF_A_THING = re.compile(
     r"订单|运单|单号|快递|物流|流水|编号|交易号|批次|条码|序列号|发票|合同|工单|货号|型号|版本|错误码|时间戳|追踪|包裹|"
     r"(?<![a-z])(?:order|tracking|track|parcel|shipment|invoice|ref|reference|serial|imei|ticket|case|batch|sku|isbn|"
     r"transaction|trace|build|commit|error|code|part|model|version|timestamp|item|lot|po)(?![a-z])",
+    re.IGNORECASE,
+)
+
+# Right before a number: it is a draw's, a row's of numbers, a place's on a map or a case's, whatever its form is.
+_COUNTED_OFF = re.compile(
+    r"(?:(?:开奖|中奖|彩票|双色球|大乐透|快乐8|福彩|体彩|奖号|数列|序列|数字|坐标|经纬度|案件|案号|案卷|期号|学号|工号|"
+    r"机身号|许可证)(?:号码?|编号|结果|数字)?|"
+    r"(?<![a-z])(?:lottery|winning numbers?|draw|sequence|series|coordinates?|case|serial)"
+    r"(?: (?:numbers?|no\.?|results?))?)(?:[ :=]|是|为|are|is){0,4}$",
     re.IGNORECASE,
 )
 
@@ -121,6 +131,8 @@ def before(seen: View, start: int) -> str:
 def says_thing(seen: View, start: int, wanted: re.Pattern[str]) -> bool:
     """Whether the nearest word before `start` says that the number is an order's or the like, and not `wanted`."""
     context = before(seen, start)
+    if _COUNTED_OFF.search(context):
+        return True
     things = [found.end() for found in _OF_A_THING.finditer(context)]
     wants = [found.end() for found in wanted.finditer(context)]
     return bool(things) and things[-1] > max(wants, default=-1)

@@ -14,16 +14,21 @@ What the rows' functions may rely on, on both databases:
   may be ingested by two consumers at once, and each would miss the other's uncommitted row. It is taken after ALONE,
   never before, and nothing else is waited for while it is held; so the two locks cannot wait for each other.
 
+A write whose process says nothing for IDLE_MS loses its transaction, on PostgreSQL: by the server, or, where that does
+not count, by whoever has waited for its locks in vain (see silent.py).
+
 What is lost to a deadlock, a time limit or a broken connection raises StoreUnavailable with nothing written. What the
-database refuses as wrong (a constraint, a type) is StoreRefused: a bug, no outage.
+database refuses as wrong (a constraint, a type, a limit) is StoreRefused: a bug, no outage.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -52,7 +57,8 @@ from sqlalchemy.types import BigInteger, Text
 from thumbwheel.errors import NotRunning, StoreError, StoreRefused, StoreUnavailable
 from thumbwheel.home import Home, make_private
 from thumbwheel.settings import Settings
-from thumbwheel.store import schema
+from thumbwheel.store import schema, silent
+from thumbwheel.store.remains import vacuum
 from thumbwheel.wal import compact, use_wal
 
 BUSY_MS = 5_000
@@ -60,7 +66,11 @@ CONNECT_S = 5
 IDLE_MS = 20_000
 """How long PostgreSQL lets a write say nothing: a process that hangs within one, stopped or swapped out, holds rows and
 the ledger, and whoever takes its place could only wait."""
-FORBIDDEN = "42501"  # the database's user may not do this: the administrator's matter, and no bug of a statement's
+LOCKED = "55P03"  # a lock was waited for in vain
+# The database's user may not do this, or a table, a column or the schema is gone: the administrator's matter, and no
+# statement's or row's fault.
+ADMINISTRATORS = ("42501", "42P01", "42703", "3F000")
+TOO_MUCH = "54"  # a value is over one of PostgreSQL's limits, an index's say, which its driver takes for an outage
 BUGS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
 READ_COMMITTED = psycopg.IsolationLevel.READ_COMMITTED
 # Keys of PostgreSQL's advisory locks; any numbers that nobody else in this database takes.
@@ -86,19 +96,25 @@ POSTGRES_DEFAULTS: Mapping[str, object] = {
     "application_name": "thumbwheel",
 }
 
+log_lines = logging.getLogger("thumbwheel.store")
+
 
 class Store:
     """A handle on the store; safe to share between threads. `url` is SQLAlchemy's.
 
     `busy_ms` is how long a lock is waited for, `limit_ms` how long a whole transaction may take where a caller must go
-    on though the server hangs (SQLite has no server that could).
+    on though the server hangs (SQLite has no server that could), `idle_ms` how long a write may say nothing.
     """
 
-    def __init__(self, url: str, *, busy_ms: int = BUSY_MS, limit_ms: int | None = None) -> None:
+    def __init__(
+        self, url: str, *, busy_ms: int = BUSY_MS, limit_ms: int | None = None, idle_ms: int = IDLE_MS
+    ) -> None:
         parsed = make_url(url)
         self._postgres = parsed.get_backend_name() == "postgresql"
         self._begin = BEGIN[parsed.get_backend_name()]
-        self._busy_ms, self._limit_ms = busy_ms, limit_ms
+        self._busy_ms, self._limit_ms, self._idle_ms = busy_ms, limit_ms, idle_ms
+        self._looking = threading.Lock()
+        self._silent: Mapping[silent.Session, float] = {}
         arguments: dict[str, object] = {"timeout": busy_ms / 1000}
         if self._postgres:
             arguments = {key: value for key, value in POSTGRES_DEFAULTS.items() if key not in parsed.query}
@@ -143,7 +159,9 @@ class Store:
         except PoolTimeout as error:
             raise StoreUnavailable(f"{failed}: every connection is in use") from error
         except DBAPIError as error:
-            raise _ours(error, failed) from error
+            if getattr(error.orig, "sqlstate", None) == LOCKED and self._limit_ms is None:
+                self._end_silent()
+            raise translated(error, failed) from error
 
     def _opened(self, kind: str) -> tuple[Connection, RootTransaction]:
         """A connection and its transaction; one that died in the pool, with its server say, is replaced once.
@@ -185,21 +203,41 @@ class Store:
             with lock:
                 over = True
 
-    def compact(self) -> None:
+    def _end_silent(self) -> None:
+        """See silent.py. What fails is tried again by whoever waits in vain the next time."""
+        with suppress(PoolTimeout, DBAPIError, psycopg.Error), self._looking, self._autocommit() as driver:
+            self._silent = silent.end_overdue(driver, self._silent, time.monotonic(), self._idle_ms / 1000)
+
+    @contextmanager
+    def _autocommit(self) -> Iterator[psycopg.Connection]:
+        """PostgreSQL's driver, each of whose statements is a transaction of its own."""
+        connection = self._engine.raw_connection()
+        driver = connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        try:
+            driver.autocommit = True
+            yield driver
+            driver.autocommit = False
+        finally:
+            if driver.autocommit:  # nobody else must get it so
+                connection.invalidate()
+            connection.close()
+
+    def compact(self, *, rewrite: bool = False) -> None:
         """Leave nothing in SQLite's files of what was removed or overwritten; on PostgreSQL let that be overwritten.
 
-        Raises StoreUnavailable, where others are at it say.
+        With `rewrite` PostgreSQL's tables are written anew too (see remains.py). Raises StoreUnavailable, where others
+        are at it say.
         """
         try:
+            if self._postgres:
+                with self._autocommit() as driver:
+                    vacuum(driver, schema.metadata.tables, rewrite=rewrite)
+                return
             connection = self._engine.raw_connection()
             try:
-                driver: Any = connection.driver_connection
-                if self._postgres:
-                    driver.autocommit = True
-                    driver.execute(f"vacuum {', '.join(schema.metadata.tables)}")
-                    driver.autocommit = False
-                else:
-                    compact(driver.execute)
+                file: Any = connection.driver_connection
+                compact(file.execute)
             finally:
                 connection.close()
         except (PoolTimeout, DBAPIError, sqlite3.Error, psycopg.Error) as error:
@@ -212,7 +250,9 @@ class Store:
     def _on_connect(self, connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         if self._postgres:
-            cursor.execute(f"set lock_timeout = {self._busy_ms}; set idle_in_transaction_session_timeout = {IDLE_MS}")
+            cursor.execute(
+                f"set lock_timeout = {self._busy_ms}; set idle_in_transaction_session_timeout = {self._idle_ms}"
+            )
             # A plan that was made when a table was empty would read all of it for ever.
             cursor.execute("set plan_cache_mode = force_custom_plan")
             connection.commit()
@@ -230,13 +270,14 @@ def _on_begin(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-def _ours(error: DBAPIError, failed: str) -> StoreError:
+def translated(error: DBAPIError, failed: str = "the store failed") -> StoreError:
     """The error in our tree, and what it says rid of what PostgreSQL quotes of the row."""
     diagnosis = getattr(error.orig, "diag", None)
     if diagnosis is not None and error.orig is not None and diagnosis.message_primary:
         error.orig.args = (diagnosis.message_primary,)
         error.args = error.orig.args
-    if isinstance(error, BUGS) and getattr(error.orig, "sqlstate", None) != FORBIDDEN:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if (isinstance(error, BUGS) or state.startswith(TOO_MUCH)) and state not in ADMINISTRATORS:
         return StoreRefused(f"{failed}: {error.orig}")
     return StoreUnavailable(f"{failed}: {error.orig}")
 

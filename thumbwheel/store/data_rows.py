@@ -150,18 +150,21 @@ def ledger(tx: Connection, channel: str) -> dict[str, Any]:
             refused[row.reason] = row.n
         else:
             waiting[row.reason] = row.n
-    if buried := dead_letter_rows.waiting(tx, channel):
-        waiting[words.DEAD_LETTER] = buried
+    buried, given_up = dead_letter_rows.standing(tx, channel)
+    waiting |= {words.DEAD_LETTER: buried} if buried else {}
+    refused |= {words.UNHANDLED: given_up} if given_up else {}
     total = used + sum(refused.values()) + sum(waiting.values())
     return {"acknowledged": total, "used": used, "refused": refused, "waiting": waiting}
 
 
 def train_due(tx: Connection, channel: str) -> int:
-    """How many corrections have come since the channel's last run was asked for, and wait for one."""
+    """How many corrections have come since the channel's last run was asked for, and wait for one or have in vain."""
     c = schema.feedback.c
     asked = select(func.coalesce(func.max(schema.runs.c.created_ms), 0)).where(schema.runs.c.channel == channel)
-    waits = and_(c.state == words.WAITING, c.reason == words.NO_RUN_YET, c.correction.is_not(None))
-    query = select(func.count()).where(c.channel == channel, waits, c.at_ms > asked.scalar_subquery())
+    waits = and_(c.state == words.WAITING, c.reason == words.NO_RUN_YET)
+    waited = and_(c.state == words.REFUSED, c.reason == words.UNUSED)
+    due = and_(c.channel == channel, or_(waits, waited), c.correction.is_not(None))
+    query = select(func.count()).where(due, c.at_ms > asked.scalar_subquery())
     return tx.execute(query).scalar_one()
 
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, or_, select, update
 
 from thumbwheel import ledger as words
 from thumbwheel.errors import InvalidRequest, LostRace, NotFound
 from thumbwheel.ledger import Seen
-from thumbwheel.store import bulk, release_rows, schema
+from thumbwheel.store import bulk, erasure_rows, release_rows, schema
 from thumbwheel.store.connection import hold_ledger
 
 
@@ -55,6 +55,13 @@ def feedback_with_inferences(tx: Connection, channel: str) -> list[tuple[Row[Any
     query = select(*columns, i.messages, i.answer, *facts).select_from(joined).where(kept).order_by(f.id)
     found: list[Row[Any]] = list(tx.execute(query))
     return [(row, _barred(row, channel)) for row in found]
+
+
+def tags_of(tx: Connection, feedback: Sequence[str]) -> dict[str, list[str]]:
+    """The tags of those of these feedback that have any, by id."""
+    f = schema.feedback.c
+    found = tx.execute(bulk.look_up(tx, f.id, feedback, (f.id, f.tags)))
+    return {row.id: list(row.tags) for row in found if row.tags}
 
 
 def _barred(row: Row[Any], channel: str) -> str | None:
@@ -135,7 +142,10 @@ def _fix_splits(tx: Connection, channel: str, dataset: str, new: Mapping[str, st
 
 
 def rule(tx: Connection, rulings: Iterable[Ruling]) -> None:
-    """Write where feedback stands after curation; what has changed since it was read, or is used, keeps its place."""
+    """Write where feedback stands after curation; what has changed since it was read, or is used, keeps its place.
+
+    That a wait was given up meanwhile is no change: curation has looked at it, and the consumer has not.
+    """
     c = schema.feedback.c
     rows = [
         {
@@ -144,20 +154,23 @@ def rule(tx: Connection, rulings: Iterable[Ruling]) -> None:
             "then_seq": ruling.seq,
             "was": ruling.was[0],
             "for": ruling.was[1] or "",
+            "gone": gone[0],
+            "as": gone[1] or "",
             "to": ruling.state,
             "why": ruling.reason,
         }
         for ruling in rulings
+        for gone in (words.given_up(*ruling.was, ruling.at_ms, ruling.at_ms),)
     ]
     if not rows:
         return
     hold_ledger(tx)
-    unchanged = and_(
-        c.at_ms == bindparam("then_ms"),
-        c.seq == bindparam("then_seq"),
-        c.state == bindparam("was"),
-        func.coalesce(c.reason, "") == bindparam("for"),
+    reason = func.coalesce(c.reason, "")
+    stands = or_(
+        and_(c.state == bindparam("was"), reason == bindparam("for")),
+        and_(c.state == bindparam("gone"), reason == bindparam("as")),
     )
+    unchanged = and_(c.at_ms == bindparam("then_ms"), c.seq == bindparam("then_seq"), stands)
     moved = update(schema.feedback).where(c.id == bindparam("of"), unchanged, c.state != words.USED)
     tx.execute(moved.values(state=bindparam("to"), reason=bindparam("why")), rows)
 
@@ -178,13 +191,28 @@ def examples_where(tx: Connection, **fields: str) -> list[dict[str, Any]]:
 
 
 def dataset_named(tx: Connection, name: str) -> dict[str, Any]:
-    """The dataset with this id, or whose id begins so, where that is one alone. Raises NotFound, InvalidRequest."""
-    c = schema.datasets.c
-    begins = and_(c.id >= name, c.id < name + "g")  # ids are hex digits
-    found = list(tx.execute(select(c.id).where(begins).order_by(c.id).limit(2)).scalars()) if name else []
+    """The dataset with this id, or whose id begins so, where that is one alone; after an erasure, by the old id too.
+
+    Raises NotFound, InvalidRequest.
+    """
+    found = _beginning(tx, schema.datasets.c.id, name)
+    if not found:
+        replaced = {erasure_rows.standing(tx, one) for one in _beginning(tx, schema.tombstones.c.sum, name)}
+        found = [one for now in sorted(replaced) for one in _beginning(tx, schema.datasets.c.id, now)]
     if len(found) > 1 and name not in found:
         raise InvalidRequest(f"Several datasets begin with {name!r}; more of the id is right.")
-    return dataset_row(tx, found[0] if found else name)
+    if not found:
+        raise NotFound(
+            f"There is no dataset {name!r}; `thumbwheel dataset list` names them, and an id's first characters do.",
+            code="dataset_not_found",
+        )
+    return dataset_row(tx, found[0])
+
+
+def _beginning(tx: Connection, column: ColumnElement[str], name: str) -> list[str]:
+    """The first two sums in the column that begin so."""
+    begins = and_(column >= name, column < name + "g")  # they are hex digits
+    return list(tx.execute(select(column).where(begins).order_by(column).limit(2)).scalars()) if name else []
 
 
 def datasets_of(tx: Connection, channel: str | None = None) -> list[dict[str, Any]]:
@@ -192,6 +220,14 @@ def datasets_of(tx: Connection, channel: str | None = None) -> list[dict[str, An
     c = schema.datasets.c
     query = select(schema.datasets).order_by(c.created_ms, c.id)
     return [dict(row._mapping) for row in tx.execute(query if channel is None else query.where(c.channel == channel))]
+
+
+def last_of(tx: Connection, channel: str) -> dict[str, Any] | None:
+    """The channel's last dataset; None where it has none."""
+    c = schema.datasets.c
+    query = select(schema.datasets).where(c.channel == channel).order_by(c.created_ms.desc(), c.id.desc()).limit(1)
+    row = tx.execute(query).first()
+    return None if row is None else dict(row._mapping)
 
 
 def dataset_before(tx: Connection, dataset: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, select, update
 
 from thumbwheel.eventlog import Record
 from thumbwheel.events import FEEDBACK
@@ -20,13 +20,17 @@ NO_NUL = "\N{REPLACEMENT CHARACTER}"  # PostgreSQL's text has no NUL
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One of them. `channel` and `event` (its id) are None where they cannot be read."""
+    """One of them. `channel` and `event` (its id) are None where they cannot be read.
+
+    `given_up` once it has waited for a feedback window: it can be redriven all the same.
+    """
 
     record: Record
     reason: str
     at_ms: int
     channel: str | None
     event: str | None
+    given_up: bool = False
 
     @property
     def name(self) -> str:
@@ -45,6 +49,7 @@ def bury(tx: Connection, letter: DeadLetter) -> None:
         "at_ms": letter.at_ms,
         "channel": _text(letter.channel),
         "event": _text(letter.event),
+        "given_up": letter.given_up,
     }
     statement = insert_or(tx, schema.dead_letters).values(**place, **told)
     tx.execute(statement.on_conflict_do_update(index_elements=list(place), set_=told))
@@ -60,14 +65,27 @@ def count(tx: Connection) -> int:
     return tx.execute(select(func.count()).select_from(schema.dead_letters)).scalar_one()
 
 
-def waiting(tx: Connection, channel: str) -> int:
-    """How many acknowledged feedbacks of the channel are here and nowhere else, each once."""
+def standing(tx: Connection, channel: str) -> tuple[int, int]:
+    """How many acknowledged feedbacks of the channel are here and nowhere else, each once: that wait, and given up."""
     c = schema.dead_letters.c
     ingested = exists().where(schema.feedback.c.id == c.event)
     here = and_(c.topic == FEEDBACK, c.channel == channel, ~ingested)
+    every, waiting = _count(tx, here), _count(tx, and_(here, ~c.given_up))
+    return waiting, every - waiting
+
+
+def _count(tx: Connection, here: ColumnElement[bool]) -> int:
+    c = schema.dead_letters.c
     known = select(func.count(c.event.distinct())).where(here)
     unknown = select(func.count()).where(here, c.event.is_(None))
     return tx.execute(known).scalar_one() + tx.execute(unknown).scalar_one()
+
+
+def give_up(tx: Connection, buried_ms: int) -> int:
+    """No longer wait for those that were buried at `buried_ms` or before; how many it is."""
+    c = schema.dead_letters.c
+    waits = and_(~c.given_up, c.at_ms <= buried_ms)
+    return tx.execute(update(schema.dead_letters).where(waits).values(given_up=True)).rowcount
 
 
 def of_feedback(tx: Connection, feedback: str) -> DeadLetter | None:
@@ -109,4 +127,4 @@ def _where(tx: Connection, wanted: ColumnElement[bool], limit: int | None = None
 
 def _letter(row: Row[tuple[object, ...]]) -> DeadLetter:
     record = Record(row.topic, row.partition, row.position, row.key, bytes(row.value))
-    return DeadLetter(record, row.reason, row.at_ms, row.channel, row.event)
+    return DeadLetter(record, row.reason, row.at_ms, row.channel, row.event, row.given_up)

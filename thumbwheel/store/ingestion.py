@@ -11,14 +11,14 @@ from functools import cache
 from typing import Any
 
 from msgspec import json
-from sqlalchemy import Connection, Integer, Select, and_, any_, bindparam, func, select, update
+from sqlalchemy import Connection, Integer, Select, and_, any_, bindparam, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql
 
 from thumbwheel import ledger as words
 from thumbwheel.events import CurationEvent, FeedbackEvent, InferenceEvent, ProposalEvent
 from thumbwheel.ids import day_of
 from thumbwheel.ledger import Entry, Seen, Standing, settle, settle_only
-from thumbwheel.store import bulk, curation_rows, schema
+from thumbwheel.store import bulk, curation_rows, dead_letter_rows, schema
 from thumbwheel.store.connection import hold_ledger, ledger_lock
 
 INFERENCE_FIELDS = tuple(column.name for column in schema.inferences.c)
@@ -116,7 +116,8 @@ def _settle(tx: Connection, arrived: Collection[str], said: Mapping[str, _Said])
 
 
 def _note_proposals(tx: Connection, feedback: Collection[str]) -> None:
-    """What waits without a correction waits for a reviewer once a model has proposed one.
+    """What waits without a correction, or did until its window was over, waits for a reviewer once a model has proposed
+    one.
 
     Of a proposal that is read before its feedback, as a replay may, the next freeze takes note.
     """
@@ -124,8 +125,10 @@ def _note_proposals(tx: Connection, feedback: Collection[str]) -> None:
         return
     hold_ledger(tx)
     c = schema.feedback.c
-    waits = and_(bulk.among(tx, c.id, sorted(feedback)), c.state == words.WAITING, c.reason == words.NO_CORRECTION)
-    tx.execute(update(schema.feedback).where(waits).values(reason=words.PROPOSED))
+    waits = and_(c.state == words.WAITING, c.reason == words.NO_CORRECTION)
+    waited = and_(c.state == words.REFUSED, c.reason == words.UNCORRECTED)
+    moved = update(schema.feedback).where(bulk.among(tx, c.id, sorted(feedback)), or_(waits, waited))
+    tx.execute(moved.values(state=words.WAITING, reason=words.PROPOSED))
 
 
 def _moving(entry: Entry, stands: Standing | Entry) -> tuple[object, ...]:
@@ -146,7 +149,9 @@ def _latest(held: Entry, said: _Said | None) -> Entry:
     if said is None or (said[1].at_ms, said[0]) <= (held.at_ms, held.seq):
         return held
     place = (held.tenant, held.channel, held.author, said[1].at_ms, said[0], held.corrects)
-    return Entry(held.id, *place, held.state, held.reason)
+    is_later = said[1].at_ms > held.at_ms  # and no record that comes again
+    stands = words.taken_up(held.state, held.reason) if is_later else (held.state, held.reason)
+    return Entry(held.id, *place, *stands)
 
 
 def _feedback_on(tx: Connection, inferences: Sequence[str]) -> _Asked:
@@ -240,10 +245,14 @@ def _json(value: object) -> str:
     return json.encode(value).decode()
 
 
-def give_up_unseen(tx: Connection, received_ms: int) -> int:
-    """Refuse the feedback, received at `received_ms` or before, whose inference has not arrived; how many it is."""
+def give_up(tx: Connection, received_ms: int) -> int:
+    """Refuse what was received at `received_ms` or before and waits for anything but a reviewer; how many it is.
+
+    Dead letters too, which are received when they are buried.
+    """
     hold_ledger(tx)
     c = schema.feedback.c
-    waits = and_(c.state == words.WAITING, c.reason == words.INFERENCE_NOT_SEEN, c.at_ms <= received_ms)
-    refused = {"state": words.REFUSED, "reason": words.INFERENCE_UNKNOWN}
-    return tx.execute(update(schema.feedback).where(waits).values(**refused)).rowcount
+    waits = and_(c.state == words.WAITING, c.reason.in_(sorted(words.GIVEN_UP)), c.at_ms <= received_ms)
+    refused = update(schema.feedback).where(waits)
+    refused = refused.values(state=words.REFUSED, reason=case(dict(words.GIVEN_UP), value=c.reason))
+    return tx.execute(refused).rowcount + dead_letter_rows.give_up(tx, received_ms)

@@ -160,6 +160,7 @@ def get_release(tx: Connection, release: str) -> Release:
     if found is None:
         raise NotFound(
             f"There is no release {release!r}. `thumbwheel lineage CHANNEL` lists a channel's.",
+            param="release",
             code="release_not_found",
         )
     return found
@@ -194,6 +195,7 @@ def get_rollout(tx: Connection, rollout: str) -> Rollout:
     if found is None:
         raise NotFound(
             f"There is no rollout {rollout!r}. `thumbwheel lineage CHANNEL` lists a channel's.",
+            param="rollout",
             code="rollout_not_found",
         )
     return found
@@ -232,7 +234,9 @@ def get_run(tx: Connection, run: str) -> Run:
     found = _find(tx, _RUNS, run)
     if found is None:
         raise NotFound(
-            f"There is no run {run!r}. `thumbwheel lineage CHANNEL` lists a channel's.", code="run_not_found"
+            f"There is no run {run!r}. `thumbwheel lineage CHANNEL` lists a channel's.",
+            param="run",
+            code="run_not_found",
         )
     return found
 

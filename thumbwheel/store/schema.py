@@ -23,9 +23,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
-VERSION = 4
+VERSION = 5
 
 metadata = MetaData()
 
@@ -290,6 +291,7 @@ dead_letters = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("channel", Name),  # where it can be known: then a feedback counts in its ledger
     Column("event", Name, index=True),  # the event's id, where it can be read
+    Column("given_up", Boolean, nullable=False, server_default=false()),
 )
 
 audit = Table(

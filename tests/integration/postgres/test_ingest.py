@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from feedback.ingest import WARY, Position, step
 from tests.unit.feedback.test_consumer import feedback, inference
-from thumbwheel.errors import LostRace
+from thumbwheel.errors import LostRace, StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import FEEDBACK, INFERENCE
 from thumbwheel.store import data_rows, dead_letter_rows, schema
@@ -93,6 +95,41 @@ def test_one_bad_record_in_a_batch_costs_no_other(place: Place) -> None:
     at = place.step(place.take(FEEDBACK))
     assert (at.offset, place.buried()) == (66, [21, 42])
     assert place.ledger() == {"no_run_yet": 64, "dead_letter": 1}
+
+
+def test_a_value_that_no_index_takes_is_its_records_fault(place: Place) -> None:
+    """PostgreSQL's driver takes it for an outage, which would be waited out for ever."""
+    long = random.Random(7).randbytes(6_000).hex().encode()
+    place.append(INFERENCE, *map(inference, range(3)))
+    place.step(place.take(INFERENCE))
+    wrong = feedback(9).replace(b'"inference":"', b'"inference":"' + long)
+    place.append(FEEDBACK, feedback(0), wrong, feedback(1))
+    at = place.step(place.take(FEEDBACK))
+    assert (at.offset, place.buried()) == (3, [2])
+    assert place.ledger() == {"no_run_yet": 2, "dead_letter": 1}
+
+
+@pytest.mark.parametrize(
+    ("break_it", "mend_it"),
+    [
+        ("alter table feedback rename to elsewhere", "alter table elsewhere rename to feedback"),
+        ("alter table feedback rename thumb to finger", "alter table feedback rename finger to thumb"),
+    ],
+)
+def test_a_database_that_is_not_as_it_should_be_stalls_and_buries_nothing(
+    place: Place, break_it: str, mend_it: str
+) -> None:
+    place.append(FEEDBACK, feedback(1), feedback(2))
+    at = place.take(FEEDBACK)
+    with place.store.write() as tx:
+        tx.execute(text(break_it))
+    for expecting in (0, WARY):
+        with pytest.raises(StoreUnavailable):
+            place.step(replace(at, wary=expecting))
+    assert place.buried() == []
+    with place.store.write() as tx:
+        tx.execute(text(mend_it))
+    assert place.step(at).offset == 2
 
 
 def test_a_reader_that_was_displaced_writes_nothing(place: Place) -> None:

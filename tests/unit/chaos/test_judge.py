@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.judge import Held, Word, judge, judge_after_window, judge_inferences
+from tests.chaos.judge import (
+    Held,
+    Word,
+    judge,
+    judge_after_run,
+    judge_after_window,
+    judge_answers,
+    judge_inferences,
+    judge_unknown,
+)
+from thumbwheel import ledger as ledger_words
 
 SAID = [
     Word("m1", frozenset({"fb-1"})),
@@ -119,11 +129,38 @@ def test_a_ledger_that_does_not_add_up_is_reported(changed: dict[str, Any]) -> N
     assert judge(SAID, HELD, ledger(**changed))
 
 
-def test_past_the_window_only_what_a_person_ends_still_waits() -> None:
-    reasons = {"no_correction", "needs_review", "contradiction", "inference_not_seen", "no_run_yet", "dead_letter"}
+def test_past_the_window_only_what_a_reviewer_ends_still_waits() -> None:
+    over = ["dead_letter", "inference_not_seen", "no_correction", "no_run_yet", "second_source"]
+    reasons = {*over, *ledger_words.REVIEWABLE}
+    assert reasons == {*ledger_words.CURATION_WAITS, *over} and ledger_words.REVIEWABLE
     held = [Held(reason, reason, "waiting", reason) for reason in sorted(reasons)]
     told = judge_after_window([*held, Held("fb", "m", "refused", "inference_unknown"), Held("u", "u", "used", None)])
-    assert [line.split()[0] for line in told] == ["dead_letter", "inference_not_seen", "no_run_yet"]
+    assert [line.split()[0] for line in told] == over
+
+
+def test_what_a_run_has_seen_waits_for_none() -> None:
+    assert judge_after_run(HELD) == ["fb-4 waits for the run that it has had"]
+
+
+def test_an_answer_without_a_record_is_a_fault_unless_its_gateway_was_killed_that_moment() -> None:
+    held = [
+        *HELD,
+        Held("fb-7", "m7", "refused", "inference_unknown", "before"),
+        Held("fb-8", "m8", "refused", "inference_unknown", "just before"),
+        Held("fb-9", "m9", "refused", "inference_unknown", "just after"),  # heard late by its client
+        Held("fb-10", "m10", "refused", "inference_unknown", "stranger"),
+        Held("fb-11", "m11", "refused", "superseded", "before"),
+    ]
+    answered = {"before": 10.0, "just before": 10.9, "just after": 11.1}
+    faults = judge_unknown(held, answered, [5.0, 11.0])
+    assert [fault.split()[0] for fault in faults] == ["fb-7", "fb-10"]
+    assert len(judge_unknown(held, answered, [])) == 4
+
+
+def test_an_answer_that_is_lost_is_a_fault_whether_or_not_anybody_spoke_of_it() -> None:
+    answered = {"kept": 3.0, "lost": 10.0, "dying": 10.9}
+    assert judge_answers(answered, ["kept", "other"], [11.0]) == ["inference lost was answered and is lost"]
+    assert judge_answers(answered, list(answered), []) == []
 
 
 def test_inferences_are_once_in_the_store_however_often_in_the_log() -> None:

@@ -140,7 +140,7 @@ def test_a_store_of_another_schema_is_told(home, version, advice):
 def test_the_database_is_described_and_partitions_that_run_out_are_told():
     here, there = Settings(home=Path("/h")), Settings(home=Path("/h"), store_url="postgresql:///thumbs")
     (found,) = doctor.database(here, 5 << 20, [], 100)
-    assert found.found == "SQLite, schema 4, 5 MiB" and found.advice is None
+    assert found.found == "SQLite, schema 5, 5 MiB" and found.advice is None
     store, partitions = doctor.database(there, 5 << 20, [99, 100, 101, 102], 100)
     assert store.found.startswith("PostgreSQL") and "4 days" in partitions.found and partitions.advice is None
     (partitions,) = wrong(doctor.database(there, 5 << 20, [99, 100, 101], 100))

@@ -128,3 +128,47 @@ def test_abuse_is_found_in_its_forms(text: str) -> None:
 @pytest.mark.parametrize("text", NO_ABUSE)
 def test_words_of_the_same_characters_are_no_abuse(text: str) -> None:
     assert not holds_blocked(text, blocking(["包过", "代抢 号"]))
+
+
+EXPIRED = ["您的红包过期了，会自动退回。", "面包过期就不要吃了。", "紅包過期後退回", "红 包 过 期 了"]
+
+
+@pytest.mark.parametrize("text", EXPIRED)
+def test_words_that_hold_a_channels_term_are_allowed_by_name(text: str) -> None:
+    terms = blocking(["包过"])
+    assert holds_blocked(text, terms), "a plain term matches within a word too"
+    assert not holds_blocked(text, terms, ["红包过期", "面包过期"])
+
+
+@pytest.mark.parametrize("text", ["本班包过，签协议", "红包过期了也包过", "红包过了，包过期间", "酥皮面包过夜会软"])
+def test_what_is_allowed_frees_nothing_beside_it(text: str) -> None:
+    assert holds_blocked(text, blocking(["包过"]), ["红包过期", "面包过期"])
+
+
+PART_OF_OTHERS = [
+    "滚动条滚到底，滚蛋糕卷也行",
+    "炸之前先滚蛋清再裹面包糠",
+    "国际狗日的活动周六开始",
+    "急死妈妈了，孩子已经找到",
+    "体操蛋白粉的用量",
+    "早操蛋糕每人一份",
+    "小杂种犬也能打疫苗",
+    "小傻狗狗要多喝水",
+    "下贱人家是旧小说里的话",
+    "离骚货架在二楼",
+]
+STILL_ABUSE = ["滚蛋", "你给我滚蛋吧", "真操蛋", "贱人一个", "你死妈了", "傻狗一条", "狗日的东西", "王八蛋", "小杂种滚"]
+
+
+@pytest.mark.parametrize("text", PART_OF_OTHERS)
+def test_a_built_in_term_is_none_as_part_of_other_words(text: str) -> None:
+    assert not holds_blocked(text, blocking([]))
+
+
+@pytest.mark.parametrize("text", STILL_ABUSE)
+def test_a_built_in_term_by_itself_is_one(text: str) -> None:
+    assert holds_blocked(text, blocking([]))
+
+
+def test_a_term_that_the_channel_names_itself_holds_anywhere() -> None:
+    assert holds_blocked("急死妈妈了", blocking(["死妈"]))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.clean import MOST_MARKS, clean, compared, says_nothing, width
+from feedback.clean import MOST_MARKS, clean, compared, in_one_width, says_nothing, width
 
 FAMILY = "👩\u200d👧"
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
@@ -170,6 +170,55 @@ SAID_OFTEN = [
 ]
 
 
+INTERJECTED = [
+    *("啊" * times for times in (15, 30, 60)),
+    *("嗯" * times for times in (13, 40)),
+    "呵" * 20,
+    "哦" * 14,
+    "呜" * 16,
+    "嗯嗯啊啊" * 10,
+    "啊啊啊啊啊啊啊啊啊啊，啊啊啊啊啊啊！！",
+    "噢" * 25,
+    "ㅠ" * 18,
+    "h" * 20,
+    "w" * 30,
+    "哈" * 36,
+    "哈哈哈哈哈哈哈哈哈哈哈哈，哈哈哈哈哈哈哈哈哈哈哈哈，哈哈哈哈哈哈哈哈哈哈哈哈",
+    "ha" * 20,
+    "嘻" * 31,
+    "kkkk" * 8,
+    "lol" * 12,
+]
+LAUGHED = [
+    "哈" * 30 + "，您太幽默了，已帮您取消订单，退款三天内到账。",
+    "啊啊啊啊啊啊啊啊啊啊啊啊啊啊啊啊啊，真的很抱歉，马上补发。",
+    "好的，" + "哈" * 15,
+    "嗯嗯嗯，好的",
+    "呜呜呜呜呜呜呜呜呜，对不起，我们查一下",
+    "啊啊啊",
+    "嗯",
+    "嗯嗯嗯嗯嗯嗯嗯嗯",
+    "呵呵呵呵呵",
+    "哦哦哦，明白了",
+    "wwwww",
+    "hahaha",
+    "hhhhhhhh",
+    "哈" * 30,
+    "8" * 40,
+    "lol lol lol",
+]
+
+
+@pytest.mark.parametrize("text", INTERJECTED)
+def test_an_answer_of_nothing_but_a_long_interjection_says_nothing(text: str) -> None:
+    assert says_nothing(text)
+
+
+@pytest.mark.parametrize("text", LAUGHED)
+def test_a_short_one_or_one_within_a_sentence_says_something(text: str) -> None:
+    assert not says_nothing(text)
+
+
 @pytest.mark.parametrize("text", LOOPED)
 def test_a_short_loop_says_nothing(text: str) -> None:
     assert says_nothing(text)
@@ -184,3 +233,37 @@ def test_a_terminals_colours_go_whole() -> None:
     assert clean("下午三点开门。\x1b[0m") == "下午三点开门。"
     assert clean("\x1b[1;31mred\x9b0m \x1b]0;title\x07[0m") == "red [0m"
     assert clean("点\x07右上角的\x1b下载图标。") == "点右上角的下载图标。"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("第８６６４条（Help）。", "第8664条(Help)。"),
+        ("No.６６５８，Ｈａｖｅ", "No.6658,Have"),
+        ("ｶﾞｰﾄﾞ", "ガード"),
+        ("退货　免费", "退货 免费"),
+        ("￥５", "¥5"),
+        ("Ａ１２ｂ", "A12b"),
+    ],
+)
+def test_width_is_all_that_parts_them(one: str, other: str) -> None:
+    assert in_one_width(one) == in_one_width(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("have a nice day", "Have a nice day"),
+        ("a b", "a\nb"),
+        ("a  b", "a b"),
+        ("10⁶", "106"),
+        ("H₂O", "H2O"),
+        ("1½", "11⁄2"),
+        ("退货", "退貨"),
+        ("第①步", "第1步"),
+        ("㎏", "kg"),
+        ("9点", "8点"),
+    ],
+)
+def test_a_correction_of_more_than_width_is_one(one: str, other: str) -> None:
+    assert in_one_width(one) != in_one_width(other)

@@ -347,7 +347,7 @@ def test_a_stop_ends_the_loop(place: Place) -> None:
     assert place.positions() == {}
 
 
-# feedback whose inference never arrives
+# what waits for too long
 
 
 def read_all(place: Place) -> list[Position]:
@@ -395,8 +395,10 @@ def test_an_inference_that_lies_in_the_log_unread_still_joins(place: Place) -> N
     place.append(INFERENCE, inference(1))  # the consumer was down for longer than the window, say
     assert give_up(place.store, place.log, at, WINDOW_S, 10 * WINDOW_MS) == 0
     assert place.standing(1) == NOT_SEEN
-    give_up(place.store, place.log, [step(place.store, place.log, one, 5) for one in at], WINDOW_S, 10 * WINDOW_MS)
+    at = [step(place.store, place.log, one, 5) for one in at]
     assert place.standing(1) == JOINED
+    give_up(place.store, place.log, at, WINDOW_S, 10 * WINDOW_MS)
+    assert place.standing(1) == ("refused", "unused"), "no run has come in that time either"
 
 
 def test_an_inference_that_arrives_after_the_refusal_is_joined_after_all(place: Place) -> None:
@@ -405,8 +407,10 @@ def test_an_inference_that_arrives_after_the_refusal_is_joined_after_all(place: 
     place.append(INFERENCE, inference(1))
     at = read_all(place)
     assert place.standing(1) == JOINED
-    assert give_up(place.store, place.log, at, WINDOW_S, 10 * WINDOW_MS) == 0
+    assert give_up(place.store, place.log, at, WINDOW_S, 200 + WINDOW_MS - 1) == 0
     assert place.standing(1) == JOINED and place.acknowledged() == 1
+    assert give_up(place.store, place.log, at, WINDOW_S, 200 + WINDOW_MS) == 1
+    assert place.standing(1) == ("refused", "unused"), "now it has waited for a run"
 
 
 def test_a_reader_that_was_replaced_refuses_nothing(place: Place) -> None:

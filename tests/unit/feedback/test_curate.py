@@ -19,7 +19,7 @@ from feedback.meaning import event_id, packed
 from feedback.names import By
 from feedback.snapshot import Limits, Snapshot
 from thumbwheel.ids import digest32
-from thumbwheel.ledger import DEAD_LETTER, NO_RUN_YET
+from thumbwheel.ledger import DEAD_LETTER, UNHANDLED
 from thumbwheel.records import Clean
 from thumbwheel.why import EXPLAINED
 
@@ -56,7 +56,7 @@ def vectors_of(rows: list[Joined]) -> dict[str, object]:
     for one in standing(snapshot(rows)):
         counts = [Counter(text.translate(SAME)) for text in (one.turns[-1][1], one.target)]
         values = [[float(count[sign]) for sign in SIGNS] for count in counts]
-        found[event_id(one.source.feedback, BGE, (one.turns[-1][1], one.target))] = packed(values)
+        found[event_id(one.source.feedback, BGE, (one.turns[-1][1], one.target))] = packed(*values, 0.9)
     return found
 
 
@@ -110,6 +110,12 @@ def parsed(curation: Curation) -> list[dict[str, Any]]:
         ({"correction": "no no " * 50}, ("refused", "degenerate")),
         ({"correction": "".join(f"{i} " for i in range(3000))}, ("refused", "too_long")),
         ({"correction": "Oh\u200b dear. "}, ("refused", "self_identical")),
+        ({"correction": "Ｏh　dear．"}, ("refused", "self_identical")),
+        ({"correction": "OH DEAR."}, ("used", None)),
+        ({"correction": "Oh\ndear."}, ("used", None)),
+        ({"correction": "您的包裹�经签收"}, ("refused", "mojibake")),
+        ({"correction": "显示“�”是编码不对"}, ("used", None)),
+        (said("我的订单�没到"), ("used", None)),
         ({"correction": "é\x80\x80æ¬¾å·²å¤„ç\x90†"}, ("refused", "mojibake")),
         ({"correction": "浣犲ソ锛岄€€娆惧凡澶勭悊銆�"}, ("refused", "mojibake")),
         (said("é€€æ¬¾æ²¡åˆ°è´¦"), ("refused", "mojibake")),
@@ -132,6 +138,57 @@ def test_an_inference_is_waited_for_until_the_feedback_window_is_over() -> None:
     for as_of_ms, wanted in ((1_099, ("waiting", "inference_not_seen")), (1_100, ("refused", "inference_unknown"))):
         made = curate(replace(snapshot([lost], window_ms=1_000), as_of_ms=as_of_ms))
         assert made.verdicts["fb-1"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields", "waits", "over"),
+    [
+        ({"messages": None, "author": None}, {}, "inference_not_seen", "inference_unknown"),
+        ({"correction": None}, {}, "no_correction", "uncorrected"),
+        ({"correction": None, "thumb": "down"}, {"uncorrected": "propose"}, "no_correction", "uncorrected"),
+        ({}, {"trust": "two-sources"}, "second_source", "unconfirmed"),
+        ({}, {"names": {}, "names_by": By("model", "1.0")}, "no_run_yet", "unused"),
+    ],
+)
+def test_a_wait_ends_with_the_feedback_window(
+    changes: dict[str, Any], fields: dict[str, Any], waits: str, over: str
+) -> None:
+    """Whatever the consumer has made of it by then."""
+    for stands in (("waiting", waits), ("refused", over)):
+        one = row(1, at_ms=100, **{**changes, "state": stands[0], "reason": stands[1]})
+        for as_of_ms, wanted in ((1_099, ("waiting", waits)), (1_100, ("refused", over))):
+            made = curate(replace(snapshot([one], window_ms=1_000, **fields), as_of_ms=as_of_ms))
+            assert made.verdicts["fb-1"] == wanted
+            (told,) = (json.loads(made.card)[state] for state in (wanted[0],))
+            assert told == {wanted[1]: 1}
+
+
+def test_a_reviewer_and_the_next_run_come_late_and_not_too_late() -> None:
+    old = [row(1, at_ms=1), row(2, at_ms=2, correction="以后都要回答：请致电前台"), row(3, at_ms=3)]
+    late = {"window_ms": 10, "limits": Limits(min_train=0)}
+    found = curate(snapshot(old, **late)).verdicts
+    assert found == {"fb-1": ("used", None), "fb-2": ("waiting", "speaks_to_model"), "fb-3": ("used", None)}
+    assert set(curate(snapshot(old, **late, trust="reviewed")).verdicts.values()) == {
+        ("waiting", "needs_review"),
+        ("waiting", "speaks_to_model"),
+    }
+
+
+def test_a_second_person_who_comes_late_confirms_what_was_given_up() -> None:
+    first, other = row(1, at_ms=1), row(2, at_ms=1)
+    second = row(3, at_ms=995, **said("complaint 1"), correction="Sorry. Free return 1.")
+    found = curate(snapshot([first, other, second], trust="two-sources", window_ms=10)).verdicts
+    assert found == {
+        "fb-1": ("used", None),
+        "fb-2": ("refused", "unconfirmed"),
+        "fb-3": ("refused", "duplicate"),
+    }
+
+
+def test_each_of_what_was_merged_waits_as_long_as_its_own_window() -> None:
+    again = row(2, author="ann", at_ms=995, **said("complaint 1"), correction="Sorry. Free return 1.")
+    found = curate(snapshot([row(1, author="ann", at_ms=1), again], trust="two-sources", window_ms=10)).verdicts
+    assert found == {"fb-1": ("refused", "unconfirmed"), "fb-2": ("waiting", "second_source")}
 
 
 def test_what_no_model_has_looked_at_for_names_waits() -> None:
@@ -187,6 +244,20 @@ def test_contradictory_ones_all_wait() -> None:
         "fb-1": ("waiting", "contradiction"),
         "fb-2": ("waiting", "contradiction"),
     }
+
+
+def test_two_people_who_ask_for_their_own_numbers_contradict_each_other_over_none() -> None:
+    """The numbers are gone from the rows, and what tells them apart stands nowhere."""
+    ann, ben = row(1, **said("查13812345678的进度")), row(2, **said("查13912345678的进度"))
+    same = row(3, **said("查138 1234 5678的进度"))
+    made = curate(snapshot([ann, ben]))
+    assert made.verdicts == {"fb-1": ("used", None), "fb-2": ("used", None)}
+    (one, other) = parsed(made)
+    assert one["messages"][0] == other["messages"][0] == {"role": "user", "content": "查[PHONE_1]的进度"}
+    assert one["split"] == other["split"]
+    (private,) = {one.private for one in standing(snapshot([ann]))}
+    assert private and private.encode() not in made.rows and private.encode() not in made.card
+    assert curate(snapshot([ann, same])).verdicts["fb-1"] == ("waiting", "contradiction")
 
 
 def test_an_experts_word_stands_whatever_the_answers_user_says_later() -> None:
@@ -392,7 +463,7 @@ def test_the_card_counts_everything() -> None:
     rows = [row(1), row(2, correction="?"), row(3, correction=None), row(4, **said("complaint 1", correction="No."))]
     rows += [row(n) for n in range(5, 8)]
     assert json.loads(curate(snapshot(rows, incumbent="d1")).card) == {
-        "format": 3,
+        "format": 4,
         "channel": "support",
         "as_of_ms": 1_000,
         "positions": {"feedback": {"0": 7}},
@@ -423,7 +494,7 @@ def test_the_card_counts_everything() -> None:
         "redacted": {},
         "names_by": None,
         "embeddings_by": None,
-        "semantic": {"off": "not_configured", "rows": 0, "without": 0, "usual": [], "merged": 0},
+        "semantic": {"off": "not_configured", "rows": 0, "without": 0, "usual": [], "apart": None, "merged": 0},
         "mix": None,
         "coverage": {
             "tags": {},
@@ -521,7 +592,7 @@ def test_splits_never_change_as_data_grows(first: list[Joined], more: list[Joine
 
 def test_the_module_says_every_reason() -> None:
     said = set(re.findall(r"\w+", curation_module.__doc__ or ""))
-    assert set(EXPLAINED) - {NO_RUN_YET, DEAD_LETTER} <= said
+    assert set(EXPLAINED) - {DEAD_LETTER, UNHANDLED} <= said
 
 
 # what the channel adds to cleaning
@@ -670,6 +741,7 @@ def test_what_was_merged_into_a_capped_row_is_capped_with_it() -> None:
     assert found["fb-2"] == found["fb-9"] == ("refused", "author_cap")
 
 
-def test_what_a_wrong_encoding_lost_of_an_answer_makes_it_no_loop() -> None:
-    assert verdict(row(1, correction="下午\ufffd三点开门。")) == ("used", None)
-    assert verdict(row(1, correction="\ufffd")) == ("refused", "degenerate")
+def test_what_a_wrong_encoding_lost_of_an_answer_is_mojibake_and_no_loop() -> None:
+    assert verdict(row(1, correction="下午\ufffd三点开门。")) == ("refused", "mojibake")
+    assert verdict(row(1, correction="\ufffd")) == ("refused", "mojibake")
+    assert verdict(row(1, correction="“\ufffd”是编码不对。")) == ("used", None), "it is talked of"

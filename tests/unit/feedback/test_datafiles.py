@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import datasets
 import pytest
 
-from feedback.datafiles import Found, data_files, records
+from feedback.datafiles import Found, data_files, passed_over, records
 from thumbwheel.errors import InvalidRequest
 
 ROWS = [{"prompt": "能退吗", "completion": "能"}, {"prompt": "何时发货", "completion": "明天\u2028上午"}]
@@ -63,6 +64,9 @@ def test_each_record_has_its_place(tmp_path: Path) -> None:
             "a.jsonl line 2",
             "`iconv -f GB18030 -t UTF-8 FILE`",
         ),
+        ("a.jsonl", '{"a": "能"}'.encode("utf-16"), "a.jsonl line 1", "`iconv -f UTF-16 -t UTF-8 FILE`"),
+        ("a.json", b'{"a": 1}\n\x89PNG\0\0', "a.json line 2", "it holds a NUL"),
+        ("a.jsonl", "问,答\n能退吗,能".encode(), "a.jsonl line 1", "at character 1); one object a line"),
         ("a.parquet", b"PAR1 not at all PAR1", "a.parquet", "damaged"),
         ("a.arrow", b"ARROW1\0\0", "a.arrow", "damaged"),
         ("a.arrow", b"", "a.arrow", "damaged"),
@@ -74,7 +78,7 @@ def test_a_fault_has_a_place_too(tmp_path: Path, name: str, raw: bytes, where: s
     if where is None or words is None:
         assert faults == []
     else:
-        assert [one.where for one in faults] == [where] and words in str(faults[0].fault)
+        assert faults[0].where == where and words in str(faults[0].fault)
 
 
 def test_what_hugging_faces_library_writes(tmp_path: Path) -> None:
@@ -100,10 +104,40 @@ def test_an_arrow_file_that_is_no_stream(tmp_path: Path) -> None:
     assert values(tmp_path / "a.arrow") == ROWS
 
 
+def test_one_object_on_several_lines_is_one_record(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("\n" + json.dumps(ROWS[0], indent=2))
+    assert read(tmp_path / "a.json") == [Found("a.json line 2", ROWS[0])]
+
+
 def test_what_is_no_data(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x")
+    (tmp_path / "a.txt").write_text("x")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "state.json").write_text("{}")
-    for name, words in (("a.csv", "is none of"), ("none.json", "is not there"), ("folder", "holds no data")):
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere.json")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for name, words in (
+        ("a.csv", "is none of .* as JSON lines"),
+        ("a.txt", r"is none of [^ ]+ [^ ]+ [^ ]+ [^ ]+ \.arrow\.$"),
+        ("none.json", "is not there"),
+        ("folder", "holds no data"),
+        ("gone.json", "is a link to what is not there"),
+        ("pipe.jsonl", "is a pipe or a device"),
+        ("x" * 300, "cannot be read: File name too long"),
+    ):
         with pytest.raises(InvalidRequest, match=words):
             data_files(tmp_path / name)
+    with pytest.raises(InvalidRequest, match="is a pipe or a device"):
+        data_files(Path("/dev/null"))
+
+
+def test_a_folder_passes_over_nothing_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    (tmp_path / "below").mkdir()
+    for name in ("more.csv", "notes.txt", "README.md", ".hidden", "state.json", "below/b.csv"):
+        (tmp_path / name).write_text("x")
+    assert [file.name for file in data_files(tmp_path)] == ["a.jsonl"]
+    assert passed_over(tmp_path) == ["below/b.csv", "more.csv", "notes.txt"] and passed_over(tmp_path / "a.jsonl") == []
+    (tmp_path / "below" / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InvalidRequest, match=r"below/gone\.jsonl is a link to what is not there"):
+        data_files(tmp_path)

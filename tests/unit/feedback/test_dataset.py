@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import select
 from feedback.freeze import freeze
 from feedback.ingest import Position, step
 from tests.stores import store_in
-from thumbwheel import rollouts
+from thumbwheel import keys, rollouts
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import main
 from thumbwheel.eventlog.sqlite import SqliteEventLog
@@ -54,6 +55,7 @@ class Home:
         self.now_ms = 10_000
         with self.store.write() as tx:
             rollouts.create_channel(tx, "support", Policies(), "base", "main", 1, "test")
+            fleet_rows.insert_key(tx, keys.as_record(keys.mint("app"), "app", "shop", frozenset(), 1), 1)
 
     def clock(self) -> int:
         self.now_ms += 1_000
@@ -122,7 +124,7 @@ def without_ids(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_an_import_goes_through_the_same_curation(home: Home, tmp_path: Path, corpus: Path) -> None:
-    assert home.bring_in(corpus) == {"channel": "support", "rows": 60, "new": 60}
+    assert home.bring_in(corpus) == {"channel": "support", "rows": 60, "new": 60, "repeated": 0, "unread": []}
     bad = [
         {"instruction": "我的手机号？", "output": "您的手机号是 13812345678。"},
         {
@@ -156,6 +158,40 @@ def test_one_author_has_one_authors_cap(home: Home, corpus: Path) -> None:
         f = schema.feedback.c
         found = tx.execute(select(f.author, f.role, f.tags)).all()
     assert {(row.author, row.role, *row.tags) for row in found} == {("阿丽", "expert", "售后")}
+
+
+def test_what_an_import_did_not_take_is_told(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    some = rows(range(3))
+    (folder / "a.json").write_text(json.dumps([*some, some[0]], ensure_ascii=False), encoding="utf-8")
+    (folder / "b.csv").write_text("question,answer\n")
+    home.bring_in(folder)
+    home.consume()
+    (folder / "a.json").write_text(json.dumps([*some, *rows([7]), *rows([7])], ensure_ascii=False), encoding="utf-8")
+    told = home.words("import", str(folder), "--channel", "support")
+    assert "5 rows of " in told and "of which 1 are new to support" in told
+    assert "1 say the same as another row there" in told and "3 were brought in before" in told
+    assert "1 files are no data by their names, and were not read:\n  b.csv\n" in told
+
+
+def test_a_file_of_nobodys_is_one_source(home: Home, tmp_path: Path) -> None:
+    with home.store.write() as tx:
+        channel = release_rows.get_channel(tx, "support")
+        release_rows.save_channel(tx, replace(channel, policies=Policies(trust="two-sources")))
+    pair = [
+        {"instruction": "衣服褪色了怎么退货", "output": "您好，可以免费退货。"},
+        {"instruction": "请问衣服褪色了怎么退货呢", "output": "您好，可以免费退货！"},
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(pair, ensure_ascii=False), encoding="utf-8")
+    home.bring_in(tmp_path / "a.json")
+    home.freeze("run-1", ends="insufficient_evidence")
+    with home.store.read() as tx:
+        assert data_rows.ledger(tx, "support")["waiting"] == {"second_source": 2}
+    home.bring_in(tmp_path / "a.json", "--author", "阿丽")
+    home.freeze("run-2", ends="insufficient_evidence")
+    with home.store.read() as tx:
+        assert "second_source" not in data_rows.ledger(tx, "support")["waiting"]
 
 
 def test_a_bad_file_imports_nothing(home: Home, tmp_path: Path) -> None:
@@ -210,7 +246,11 @@ def test_an_export_has_the_training_rows_alone_and_is_audited(home: Home, corpus
     told = home.words("export", dataset, "--to", str(tmp_path / "out"), "--format", "sharegpt")
     assert f"{len(train)} train of {dataset[:12]}" in told
     assert [row["id"] for row in json.loads((tmp_path / "out" / "train.json").read_text("utf-8"))] == train
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["dataset_info.json", "train.json"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "README.md",
+        "dataset_info.json",
+        "train.json",
+    ]
     assert "is there already" in home.refused("export", dataset, "--to", str(tmp_path / "out"), "--format", "hf")
     with home.store.read() as tx:
         (row,) = [row for row in fleet_rows.audit_of(tx, dataset) if row["action"] == "export_dataset"]
@@ -240,7 +280,7 @@ def test_datasets_are_listed_and_shown(home: Home, corpus: Path) -> None:
     dataset = home.freeze("run-1")
     (listed,) = home.command("list", "--channel", "support")["datasets"]
     assert (listed["id"], listed["run"], listed["rows"]) == (dataset, "run-1", 60)
-    assert home.command("list", "--channel", "sales") == {"datasets": []}
+    assert "There is no channel 'sales'" in home.refused("list", "--channel", "sales")
     assert dataset[:12] in home.words("list") and "60 rows" in home.words("list")
     shown = home.command("show", dataset)
     assert shown["card"]["splits"] == {"train": 34, "validation": 6, "test": 20}
@@ -265,7 +305,7 @@ def test_a_dataset_is_compared_with_the_one_before_it(home: Home, corpus: Path, 
     assert (found["from"], found["to"]) == (first, second) and found == home.command("diff", first, second[:9])
     counts = found["counts"]
     assert (counts["added"], counts["removed"], counts["changed"], counts["same"]) == (2, 0, 1, 59)
-    assert {one["was"] for one in found["added"]} == {None}
+    assert {one["was"] for one in found["added"]} == {None} and "was not there\n" in home.words("diff", second)
     assert found["reasons"]["refused (superseded)"] == [0, 1]
     told = home.words("diff", second)
     assert "2 are added, 0 removed, 1 have another target" in told and "退款" not in told
@@ -278,12 +318,15 @@ def test_ids_and_words_that_are_wrong(home: Home, corpus: Path, tmp_path: Path) 
     home.bring_in(corpus)
     dataset = home.freeze("run-1")
     assert "There is no dataset" in home.refused("show", "f" * 64)
-    assert "There is no dataset" in home.refused("show", "no-id")
+    assert "There is no dataset 'no-id'; `thumbwheel dataset list` names them" in home.refused("show", "no-id")
     assert "takes 1 or 2" in home.refused("diff")
     assert "export needs --to" in home.refused("export", dataset, "--format", "hf")
     assert "export needs --format" in home.refused("export", dataset, "--to", str(tmp_path / "out"))
     assert "import needs --channel" in home.refused("import", str(corpus))
-    assert "There are 0 tenants" in home.refused("import", str(corpus), "--channel", "support")
+    assert "No application key is of the tenant shpo: the tenants here are shop" in home.refused(
+        "import", str(corpus), "--channel", "support", "--tenant", "shpo"
+    )
+    assert "the name of a folder is right" in home.refused("export", dataset, "--to", " ", "--format", "hf")
     assert "a text of at most 512" in home.refused("import", str(corpus), "--channel", "support", "--author", " ")
     (home.artifacts.path(dataset) / "rows.jsonl").chmod(0o600)
     (home.artifacts.path(dataset) / "rows.jsonl").write_bytes(b"")

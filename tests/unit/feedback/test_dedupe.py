@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.dedupe import Proposal, conversation_key, group_key, resolve, target_key
+from feedback.dedupe import Proposal, contest_key, conversation_key, group_key, resolve, target_key
 from feedback.join import Joined
 
 
@@ -149,3 +149,36 @@ def test_the_order_of_rows_makes_no_difference(said: list[tuple[str, str, bool]]
     assert resolve(mixed) == resolve(rows)
     assert {one.source.feedback for one in resolve(rows)[0]}.isdisjoint(resolve(rows)[1])
     assert len(resolve(rows)[0]) + len(resolve(rows)[1]) == len(rows)
+
+
+# the same words about other personal data
+
+
+def of(one: Proposal, private: str) -> Proposal:
+    return replace(one, private=private)
+
+
+def test_answers_to_strangers_do_not_contradict_each_other() -> None:
+    ann = proposal("a", "ann", "查[PHONE_1]的进度", "明天有结果。", at_ms=1)
+    ben = proposal("b", "ben", "查[PHONE_1]的进度", "已经退回。", at_ms=2)
+    assert resolved(of(ann, "one"), of(ben, "other")) == (["a", "b"], {})
+    assert resolved(of(ann, "one"), of(ben, "one")) == ([], dict.fromkeys("ab", "contradiction"))
+
+
+def test_the_same_answer_to_strangers_is_one_row_and_one_group() -> None:
+    ann = of(proposal("a", "ann", "改成[PHONE_1]", "改好了。", at_ms=1), "one")
+    ben = of(proposal("b", "ben", "改成[PHONE_1]", "改好了。", at_ms=2), "other")
+    assert resolved(ann, ben) == (["a"], {"b": "duplicate"})
+    assert group_key(ann.turns[-1][1]) == group_key(ben.turns[-1][1])
+
+
+def test_an_author_changes_their_mind_about_their_own_number_alone() -> None:
+    first = of(proposal("a", "ann", "查[PHONE_1]的进度", "明天有结果。", at_ms=1), "one")
+    second = of(proposal("b", "ann", "查[PHONE_1]的进度", "已经退回。", at_ms=2), "one")
+    other = of(proposal("c", "ann", "查[PHONE_1]的进度", "后天送达。", at_ms=3), "other")
+    assert resolved(first, second, other) == (["b", "c"], {"a": "superseded"})
+
+
+def test_without_personal_data_a_contest_is_what_it_was() -> None:
+    turns = [("system", "It is 9 o'clock."), ("user", "it faded")]
+    assert contest_key(turns) == contest_key(turns, "") != contest_key(turns, "one") != contest_key(turns, "other")

@@ -13,6 +13,7 @@ from feedback import embedding, freeze, meaning
 from feedback.capture import take_snapshot
 from feedback.curate import curate
 from feedback.embedding import EMBEDDINGS, Embedded, Embedder, embedder
+from feedback.hard_negatives import TEXTS
 from feedback.replay import SAME
 from feedback.teacher import Failed, Patience, Server, read
 from tests.teacher import Reply, Teacher, teaching
@@ -96,7 +97,7 @@ class Pool:
     def sent(self) -> list[str]:
         """The texts that have left the house, without the probe."""
         assert {request.path for request in self.server.requests} <= {"/v1/embeddings"}
-        return [text for one in self.server.requests for text in one.body["input"] if text != embedding.PROBE]
+        return [text for one in self.server.requests for text in one.body["input"] if text not in TEXTS]
 
 
 @pytest.fixture
@@ -284,7 +285,7 @@ def test_a_text_that_a_server_refuses_keeps_no_other_from_being_compared(pool: P
 def test_what_is_of_no_use_is_not_recorded(
     pool: Pool, caplog: pytest.LogCaptureFixture, reply: Callable[[Any], Reply], reason: str
 ) -> None:
-    pool.server.reply = lambda said: embedding_of(said) if said["input"] == [embedding.PROBE] else reply(said)
+    pool.server.reply = lambda said: embedding_of(said) if said["input"] == list(TEXTS) else reply(said)
     with caplog.at_level(logging.WARNING):
         card = pool.freeze()
     assert pool.events() == [] and card["semantic"]["off"] == "too_few" and card["rows"] == 80
@@ -339,5 +340,5 @@ def test_settings_make_an_embedder(tmp_path: Path) -> None:
     made = embedder(Settings(home=tmp_path, embeddings_timeout_s=7.0, **told), log)  # type: ignore[arg-type]
     assert made is not None and made.server == Server("http://127.0.0.1:1/v1", "m") and made.key == "sk-geheim"
     assert made.patience.timeout_s == 7.0 and "geheim" not in repr(made)
-    assert asyncio.run(embedding._version(Embedder(made.server, log, QUICK))) == Failed("unreachable", passing=True)
+    assert asyncio.run(embedding._probe(Embedder(made.server, log, QUICK))) == Failed("unreachable", passing=True)
     log.close()

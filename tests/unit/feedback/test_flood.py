@@ -54,8 +54,9 @@ def test_without_quarantine_the_flood_would_have_been_taken() -> None:
     """What the simulation plants is well-formed: one author's share of a big channel is more than `author_rows`."""
     clean, planted = crowd.clean(3, ROWS), crowd.flood(3, 40, False)
     assert became("single-user", clean, planted)[1][None] == 40
-    assert became("two-sources", clean, planted)[1]["quarantined"] == 80  # and the voices merged into them
-    assert became("reviewed", clean, planted)[1] == {"quarantined": 40}
+    many = became("two-sources", clean, planted)[1]
+    assert (many[None], many["quarantined"]) == (20, 40), "with the voices merged into them"
+    assert became("reviewed", clean, planted)[1] == {None: 20, "quarantined": 20}
     assert became("single-user", clean, crowd.flood(3, 40, False, "mallory"))[1] == {None: 20, "quarantined": 20}
 
 
@@ -73,7 +74,50 @@ def test_a_flood_of_questions_that_nobody_else_asks_is_one() -> None:
         )
         for one in crowd.flood(9, 40, False)
     ]
-    assert became("reviewed", crowd.clean(9, ROWS), foreign)[1] == {"quarantined": 40}
+    assert became("reviewed", crowd.clean(9, ROWS), foreign)[1] == {None: 20, "quarantined": 20}
+
+
+def test_a_flood_that_waits_for_its_reviewer_is_seen_to_be_one() -> None:
+    clean, planted = crowd.clean(3, ROWS), crowd.flood(3, 40, False)
+    verdicts = curate(Snapshot("support", [*clean, *planted], 1, {}, trust="reviewed")).verdicts
+    assert Counter(verdicts[one.feedback][1] for one in planted) == {"needs_review": 20, "quarantined": 20}
+    assert {verdicts[one.feedback][1] for one in clean} <= {"needs_review", *MERGED}
+
+
+@pytest.mark.parametrize("author", ["mallory", None])
+@pytest.mark.parametrize("trust", POLICIES)
+def test_who_wants_another_answer_than_everybody_else_takes_no_row_from_them(trust: str, author: str | None) -> None:
+    clean = crowd.clean(8, ROWS)
+    lies = [
+        replace(one, feedback=f"lie-{n}", author=author or f"sybil-{n}", correction=crowd.LIE, at_ms=one.at_ms + 1_000)
+        for n, one in enumerate(clean[::20])
+    ]
+    rows = [*said_under(trust, clean), *(crowd.seconded(lies, 2) if trust == "two-sources" else lies)]
+    verdicts = curate(Snapshot("support", rows, 1, {}, trust=trust)).verdicts
+    assert {verdicts[one.feedback][0] for one in lies} <= {"waiting", "refused"}
+    assert kept_share(Counter(verdicts[one.feedback][1] for one in clean)) >= 0.98
+
+
+def test_two_who_contradict_each_other_all_the_time_are_for_a_reviewer() -> None:
+    """Of two, nothing says who lies; nor of an annotator whom one other person contradicts."""
+    clean = [replace(one, author="ann") for one in crowd.clean(8, 200)[:100]]
+    other = [
+        replace(one, feedback=f"x-{n}", author="bob", correction=f"{one.correction} 不行。")
+        for n, one in enumerate(clean[:30])
+    ]
+    verdicts = curate(Snapshot("support", [*clean, *other], 1, {})).verdicts
+    assert {verdicts[one.feedback][1] for one in other} == {"contradiction"}
+    assert Counter(verdicts[one.feedback][1] for one in clean)["quarantined"] == 0
+
+
+def test_an_expert_and_who_is_seldom_contradicted_are_heard() -> None:
+    clean = crowd.clean(8, 200)
+    lies = [replace(one, feedback=f"lie-{n}", author="ann", correction=crowd.LIE) for n, one in enumerate(clean[:8])]
+    verdicts = curate(Snapshot("support", [*clean, *crowd.as_experts(lies)], 1, {})).verdicts
+    assert {verdicts[one.feedback][0] for one in lies} == {"used"}
+    more = [replace(one, feedback=f"more-{n}", author="ann") for n, one in enumerate(crowd.fixed_reply(6, 15))]
+    verdicts = curate(Snapshot("support", [*clean, *lies, *more], 1, {})).verdicts
+    assert "quarantined" not in {verdicts[one.feedback][1] for one in more}
 
 
 def test_many_names_without_a_second_source_or_a_review_teach_nothing() -> None:

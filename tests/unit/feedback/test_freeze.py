@@ -30,6 +30,7 @@ from thumbwheel.home import Home, prepare
 from thumbwheel.lineage import lineage
 from thumbwheel.progress import AGAIN
 from thumbwheel.records import Augment, Clean, Mix, Policies, Release, Run
+from thumbwheel.settings import Settings
 from thumbwheel.store import curation_rows, data_rows, dataset_rows, ingestion, release_rows, schema
 from thumbwheel.store.connection import Store
 from thumbwheel.why import EXPLAINED, explain
@@ -199,6 +200,22 @@ def test_too_little_ends_the_run_and_uses_nothing(place: Place) -> None:
     }
     assert place.count(schema.datasets) == place.count(schema.splits) == place.count(schema.examples) == 0
     assert list(place.home.artifacts.iterdir()) == []
+
+
+def test_what_a_run_could_not_use_waits_no_longer_than_its_window(place: Place) -> None:
+    """And the run that has enough takes it all the same."""
+    place.say(*range(30))
+    place.start("run-1")
+    place.time.now_ms = 6_015 + round(Settings.feedback_window_s * 1000)
+    assert place.freeze("run-1") == "insufficient_evidence"
+    assert (place.ledger()["refused"], place.ledger()["waiting"]) == ({"unused": 16}, {"no_run_yet": 14})
+    with place.store.write() as tx:
+        ingestion.give_up(tx, 9_999)
+    assert place.ledger()["waiting"] == {}
+    place.say(*range(30, 60))
+    place.start("run-2")
+    assert place.freeze("run-2") == "training"
+    assert place.ledger() == {"acknowledged": 60, "used": 60, "refused": {}, "waiting": {}}
 
 
 def test_the_next_dataset_holds_all_and_says_what_is_new(place: Place) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from feedback.forms import Row
-from feedback.imports import BATCH, FAULTS, Destination, as_events, bring_in, only_tenant, read_files
+from feedback.imports import BATCH, FAULTS, Destination, as_events, bring_in, read_files, tenant_of
 from feedback.ingest import Position, step
 from tests.stores import store_in
 from thumbwheel import keys, rollouts
@@ -141,6 +141,11 @@ def test_the_same_again_adds_nothing(place: Place) -> None:
     assert place.ledger()["acknowledged"] == 3
 
 
+def test_rows_that_say_the_same_are_counted_as_such(place: Place) -> None:
+    done = bring_in(place.store, place.log, [asked(1), asked(2), asked(1), asked(1)], TO, lambda: NOW)
+    assert (done.rows, done.new, done.repeated) == (4, 2, 2)
+
+
 def test_the_same_again_before_the_consumer_has_read_it_counts_once(place: Place) -> None:
     place.bring_in(asked(1))
     place.bring_in(asked(1))
@@ -225,17 +230,30 @@ def test_a_channel_that_is_not_there(place: Place) -> None:
         place.bring_in(asked(1), channel="sales")
 
 
-def test_whose_the_rows_become(place: Place) -> None:
-    with pytest.raises(InvalidRequest, match="There are 0 tenants here; --tenant"):
-        only_tenant(place.store)
-    for tenant, kind in (("shop", "app"), ("ops", "admin"), ("shop", "app")):
-        with place.store.write() as tx:
-            fleet_rows.insert_key(tx, keys.as_record(keys.mint(kind), kind, tenant, frozenset(), 1), 1)
-    assert only_tenant(place.store) == "shop"
+def a_key(place: Place, tenant: str, kind: str = "app") -> None:
     with place.store.write() as tx:
-        fleet_rows.insert_key(tx, keys.as_record(keys.mint("app"), "app", "other", frozenset(), 1), 1)
-    with pytest.raises(InvalidRequest, match="There are 2 tenants here"):
-        only_tenant(place.store)
+        fleet_rows.insert_key(tx, keys.as_record(keys.mint(kind), kind, tenant, frozenset(), 1), 1)
+
+
+def test_whose_the_rows_become(place: Place) -> None:
+    with pytest.raises(InvalidRequest, match="--tenant says whose the rows become: no tenant is here yet"):
+        tenant_of(place.store, None)
+    for tenant, kind in (("shop", "app"), ("ops", "admin"), ("shop", "app")):
+        a_key(place, tenant, kind)
+    assert tenant_of(place.store, None) == tenant_of(place.store, "shop") == "shop"
+    a_key(place, "other")
+    assert tenant_of(place.store, "other") == "other"
+    with pytest.raises(InvalidRequest, match="the tenants here are other, shop"):
+        tenant_of(place.store, None)
+
+
+@pytest.mark.parametrize("asked", ["shpo", "ops", "Shop", "shop "])
+def test_a_tenant_without_an_applications_key_is_a_slip(place: Place, asked: str) -> None:
+    a_key(place, "shop")
+    a_key(place, "ops", "admin")
+    with pytest.raises(InvalidRequest, match=f"No application key is of the tenant {asked}: .* are shop") as refused:
+        tenant_of(place.store, asked)
+    assert f"`thumbwheel keys create --tenant {asked}` makes it one" in str(refused.value)
 
 
 # files
@@ -252,6 +270,26 @@ def test_one_bad_line_refuses_a_whole_folder(tmp_path: Path) -> None:
     assert told.startswith("Nothing was imported.")
     assert "b.jsonl line 3: its last turn is not an answer" in told and "b.jsonl line 4: it is no JSON" in told
     assert "a.json" not in told and "能退吗" not in told
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({"messages": [], "completion": "能退。"}, "it has no question"),
+        ({"messages": [{"role": "system", "content": "你是客服。"}], "completion": "能退。"}, "it has no question"),
+        ({"conversations": [{"from": "gpt", "value": "能退。"}]}, "it has no question"),
+        ({"prompt": [], "completion": "能退。"}, "it has no question"),
+        ({"prompt": [], "chosen": "能退。", "rejected": "不能。"}, "it has no question"),
+        ({"prompt": " ", "completion": "能退。"}, "its question is blank"),
+        ({"instruction": "", "input": "", "output": "能退。"}, "its question is blank"),
+        ({"instruction": "\u3000\n", "output": "能退。", "history": [["在吗", "在"]]}, "its question is blank"),
+    ],
+)
+def test_a_row_without_a_question_is_named_and_nothing_is_taken(tmp_path: Path, row: Any, fault: str) -> None:
+    good = {"instruction": "能退吗", "output": "能"}
+    (tmp_path / "a.jsonl").write_text(f"{json.dumps(good)}\n{json.dumps(row)}\n")
+    with pytest.raises(InvalidRequest, match=f"a.jsonl line 2: {fault}"):
+        read_files(tmp_path / "a.jsonl", None)
 
 
 def test_many_bad_lines_are_counted(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ import pytest
 from feedback import meaning
 from feedback.clean import compared
 from feedback.dedupe import Proposal, group_key
+from feedback.embedding import AT_ONCE
+from feedback.function_words import content
+from feedback.hard_negatives import PAIRS, TEXTS
 from feedback.join import Joined
 from feedback.meaning import Near, cosines, event_id, merged, packed, texts_of, wanted
 from feedback.names import By
@@ -64,12 +67,16 @@ def others(count: int = 40) -> list[Proposal]:
     return [proposal(1_000 + n, some(), some()) for n in range(count)]
 
 
-def recorded(rows: Sequence[Proposal], by: By = BY, said: Any = vector) -> dict[str, object]:
+APART = 0.9
+
+
+def recorded(rows: Sequence[Proposal], by: By = BY, said: Any = vector, near: float = APART) -> dict[str, object]:
+    """As a model would have it that lays hard negatives as `near` as that."""
     found: dict[str, object] = {}
     for one in rows:
         texts = texts_of(one)
         assert texts is not None
-        found[event_id(one.source.feedback, by, texts)] = packed([said(text) for text in texts])
+        found[event_id(one.source.feedback, by, texts)] = packed(*(said(text) for text in texts), near)
     return found
 
 
@@ -131,6 +138,29 @@ def test_words_guard_where_vectors_see_no_difference() -> None:
         assert come_of(
             rows[0], proposal(2, *one), known=known | recorded([proposal(2, *one)], said=lambda _: vector("同"))
         )
+
+
+def test_other_words_in_a_question_are_believed_only_beyond_any_hard_negative() -> None:
+    """A lamp and a kettle are asked after in the same words, and answered so, too."""
+    lamp = ("哪里可以买到台灯", "三楼有卖，现货")
+    kettle = ("哪里可以买到水壶", "三楼有卖，现货")
+    rows = [proposal(1, *lamp), proposal(2, *kettle)]
+    turned = {n: [math.cos(math.radians(10 * n)), math.sin(math.radians(10 * n)), *[0.0] * 62] for n in range(2)}
+    for near, expected in ((0.99, {}), (0.98, {"fb-2": "fb-1"})):  # ten degrees are a cosine of 0.985
+        known = recorded(others(), near=near)
+        for n, one in enumerate(rows):
+            known |= recorded([one], said=lambda _, n=n: turned[n], near=near)
+        assert come_of(*rows, known=known) == expected
+    assert come_of(proposal(1, *lamp), proposal(2, "台灯在哪里可以买到", lamp[1])) == {"fb-2": "fb-1"}, "no other words"
+    every = [*rows, *others()]
+    mixed = recorded(every, near=0.5) | recorded([rows[0]], near=0.97)
+    assert merged(every, mixed, BY, None, NEAR)[2].apart == 0.97, "the nearest of all answers"
+
+
+def test_hard_negatives_are_as_near_as_their_nearest_pair() -> None:
+    assert meaning.apart([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]]) == 0.7071
+    assert len(TEXTS) == len(set(TEXTS)) == 2 * AT_ONCE, "what one request holds"
+    assert all(content(one) != content(other) for one, other in PAIRS)
 
 
 def test_what_was_said_before_has_to_be_the_same() -> None:
@@ -203,7 +233,7 @@ def test_how_near_is_told_beside_what_is_usual() -> None:
 
 
 def test_limits() -> None:
-    one, other = proposal(1, *RETURN), proposal(2, "退货如何申请一下下下", AGAIN[1])
+    one, other = proposal(1, *RETURN), proposal(2, "退货如何申请得着过", AGAIN[1])
     assert come_of(one, other, near=Near(0.4, 0.8)) == {"fb-2": "fb-1"}
     assert come_of(one, other, near=Near(0.97, 0.8)) == come_of(one, other, near=Near(0.4, 1.1)) == {}
 
@@ -221,7 +251,10 @@ def test_rows_without_vectors_are_compared_with_none() -> None:
     rows = [proposal(1, *RETURN), proposal(2, *AGAIN), *others()]
     known = recorded(rows)
     lost = event_id("fb-2", BY, AGAIN)
-    for value in (None, "x", [], ["AAAA"], ["AAAA", "AAAA"], ["!", "!"], ["AQID", "AQI="], packed([[1.0], [1.0]]), 7):
+    pairs = [("AAAA", "AAAA"), ("!", "!"), ("AQID", "AQI=")]
+    broken = [{"question": question, "target": target, "apart": APART} for question, target in pairs]
+    without = {"question": "AQID", "target": "AQID"}
+    for value in (None, "x", [], {}, ["AQID", "AQID"], without, *broken, packed([1.0], [1.0], APART), 7):
         kept, refused, come = merged(rows, {**known, lost: value}, BY, None, NEAR)
         assert refused == {} and (come.rows, come.without) == (len(rows) - 1, 1) and len(kept) == len(rows), value
     assert merged(rows, known, By("bge", "2"), None, NEAR)[2].off == "too_few", "another version's are no use"
@@ -230,16 +263,17 @@ def test_rows_without_vectors_are_compared_with_none() -> None:
 def test_vectors_are_kept_in_a_byte_a_number_and_lose_next_to_nothing() -> None:
     draw = np.random.default_rng(1)
     some = draw.standard_normal((30, 1_024))
-    lines = packed(some.tolist())
-    assert lines is not None and len(lines[0]) == 1_368
-    back = np.stack([found[0] for line in lines if (found := meaning._unpacked([line, line]))])
+    kept = [packed(one, one, APART) for one in some.tolist()]
+    assert all(one is not None and len(str(one["question"])) == 1_368 for one in kept)
+    back = np.stack([found.question for one in kept if (found := meaning._unpacked(one))])
     unit = some / np.linalg.norm(some, axis=1, keepdims=True)
     assert np.abs(cosines(back, back) - unit @ unit.T).max() < 0.002
 
 
 @pytest.mark.parametrize("bad", [[], [0.0, 0.0], [math.nan, 1.0], [math.inf, 1.0], [1.0] * 8_193])
 def test_what_is_no_direction_is_not_kept(bad: list[float]) -> None:
-    assert packed([[1.0, 2.0], bad]) is None
+    assert packed([1.0, 2.0], bad, APART) is None and packed(bad, [1.0, 2.0], APART) is None
+    assert meaning.apart([[1.0, 2.0], bad]) is None and meaning.apart([[1.0, 2.0], [1.0]]) is None
 
 
 def test_products_are_exact() -> None:

@@ -15,6 +15,7 @@ from feedback.curate import Curation, curate
 from feedback.join import Joined
 from feedback.mix import part_of, rooms, shares_of
 from feedback.snapshot import Limits, Snapshot
+from tests.unit.feedback.joined import waiting
 from thumbwheel.ids import DAY_MS
 from thumbwheel.records import Mix
 
@@ -22,21 +23,8 @@ QUARTER = Mix({"reasoning": 0.25, "dialogue": 0.75})
 
 
 def row(n: int, *tags: str, **fields: Any) -> Joined:
-    given_fields: dict[str, Any] = {
-        "feedback": f"fb-{n}",
-        "inference": f"inf-{n}",
-        "author": f"u{n}",
-        "role": "user",
-        "at_ms": n,
-        "seq": 0,
-        "correction": f"抱歉，第 {n} 号问题可以免费退换。",
-        "state": "waiting",
-        "reason": "no_run_yet",
-        "messages": [{"role": "user", "content": f"第 {n} 号问题怎么办"}],
-        "answer": "不知道。",
-        "tags": tags,
-    }
-    return Joined(**{**given_fields, **fields})
+    said = {"correction": f"抱歉，第 {n} 号问题可以免费退换。", "reason": "no_run_yet"}
+    return waiting(n, **{**said, "tags": tags, **fields})
 
 
 def many(start: int, count: int, *tags: str, **fields: Any) -> list[Joined]:

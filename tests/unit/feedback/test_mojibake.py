@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.mojibake import is_mojibake
+from feedback.mojibake import is_damaged, is_mojibake
 
 CHINESE = ["你好", "您好，请问怎么退货？", "退款已经处理", "请在三天内寄回，运费由我们承担。", "Excel 文件打不开怎么办"]
 EUROPEAN = [
@@ -172,3 +172,129 @@ def test_memory_and_question_marks_in_place_of_letters(text: str) -> None:
 )
 def test_clean_text_that_comes_near_it(text: str) -> None:
     assert not is_mojibake(text)
+
+
+SHORT = [
+    "可以的",
+    "没有了",
+    "明天到",
+    "请稍等",
+    "不客气",
+    "三天到",
+    "已退款",
+    "在二楼",
+    "九点半",
+    "免费的",
+    "不能退",
+    "可以退款",
+    "周日休息吗",
+]
+
+
+@pytest.mark.parametrize("text", SHORT)
+@pytest.mark.parametrize("written", ["replace", "one sign a pair"])
+def test_short_chinese_read_as_gbk(text: str, written: str) -> None:
+    raw = text.encode()
+    shown = raw.decode("gbk", "replace") if written == "replace" else as_browsers_do(raw)
+    assert is_damaged(shown)
+    if len(text) % 2 and written == "replace":
+        assert is_mojibake(shown), "as a question it is none either"
+
+
+def as_browsers_do(raw: bytes) -> str:
+    """`raw` as GBK, where a pair that stands for nothing is one replacement character."""
+    pairs = (raw[at : at + 2] for at in range(0, len(raw), 2))
+    return "".join("\ufffd" if "\ufffd" in (one := pair.decode("gbk", "replace")) else one for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "您的包裹�经签收",
+        "一天三�，饭后服",
+        "Don�t worry, it ships today.",
+        "退款�到账",
+        "caf� is open",
+        "�好，请稍等",
+        "好的�",
+        "It costs 5 � a month, and there is nothing else to pay for the whole of the first year of your contract.",
+        "Gr��e",
+        "您的“会员�”已开通，�请查收",
+    ],
+)
+def test_an_answer_with_a_lost_character_is_damaged(text: str) -> None:
+    assert is_damaged(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "出现“�”说明编码不对，请改成 UTF-8。",
+        "The sign `�` is shown where bytes cannot be read.",
+        'It shows "�" for what it cannot read.',
+        "请把文件另存为 UTF-8，就不会有「�」了。",
+        "```\nprint('�')\n```",
+        "可以的",
+        "?",
+        "已发货□",
+        "café is open",
+    ],
+)
+def test_an_answer_that_talks_of_lost_characters_is_whole(text: str) -> None:
+    assert not is_damaged(text)
+
+
+@given(COMMON.filter(lambda text: len(text) >= 2), st.integers(0, 40))
+def test_a_question_that_lost_one_character_is_still_read(text: str, at: int) -> None:
+    at = min(at, len(text))
+    assert not is_mojibake(text[:at] + "\ufffd" + text[at:])
+
+
+QUOTED_OR_WHOLE = [
+    "Warum ist „für“ in der Ausgabe kaputt („fÃ¼r“)?",
+    "Pourquoi «Ã©tÃ©» au lieu de été ?",
+    "Warum steht da »fÃ¼r«?",
+    "為什麼顯示『ä½ å¥½』？",
+    "表示が「æ—¥æœ¬」になる",
+    "Hier steht ‚fÃ¼r‘ statt für.",
+    "说明里写着“ä½ å¥½”，怎么改",
+    "Die Anzeige ‹GrÃ¶ÃŸe› ist falsch",
+    "第一行\x85第二行",
+    "\x9b31mError\x9b0m: file not found",
+    "Er sagt: „Schöne Grüße“",
+    "ＯＫ＂Ã©＂",
+    "« Où êtes-vous ? » — « Ici, à l’été. »",
+    "prix 5 €, ça va",
+    "price ‚low‘ ƒ(x)",
+    "smörgås, ça, ‚ähnlich‘",
+]
+JAPANESE = ["猫が吐く、毛玉かもしれません。様子を見てください。", "ワクチンはいつですか", "予約は来週の火曜です"]
+WRONGLY_READ = [
+    *(text.encode("shift_jis").decode("latin-1") for text in JAPANESE),
+    *(text.encode("euc_jp").decode("latin-1") for text in JAPANESE),
+    *(text.encode("cp932").decode("cp1252", "ignore") for text in JAPANESE[:2]),
+    "„für“ und „größer“".encode().decode("cp1252", "ignore"),
+    "été «là»".encode().decode("cp1252", "ignore"),
+    "你好，请重启".encode().decode("latin-1"),
+    "我们".encode("gbk").decode("latin-1") + "\x93\xa9 \x94\xb5",
+]
+
+
+@pytest.mark.parametrize("text", QUOTED_OR_WHOLE)
+def test_what_any_kind_of_quotes_shows_and_lone_controls_are_none(text: str) -> None:
+    assert not is_mojibake(text)
+    assert not is_damaged(text)
+
+
+@pytest.mark.parametrize("text", WRONGLY_READ)
+def test_controls_and_quotes_that_a_wrong_reading_leaves(text: str) -> None:
+    assert is_mojibake(text)
+
+
+def test_a_question_with_lost_quotes_can_still_be_read() -> None:
+    assert not is_mojibake("It\x92s \x93fine\x94 in the café\x92s app \x96 why?")
+
+
+def test_an_apostrophe_that_became_a_control_spoils_an_answer_and_no_question() -> None:
+    assert is_damaged("don\x92t worry")
+    assert not is_mojibake("don\x92t worry")

@@ -14,11 +14,24 @@ from feedback import proposals, teacher
 from feedback.curate import curate
 from feedback.join import Joined
 from feedback.names import By, NameFinder
-from feedback.proposals import INSTRUCTION, Case, alone, masked_question, named, proposal_id, resamples, to_ask, usable
-from feedback.proposing import Wants, wants_of
+from feedback.proposals import (
+    INSTRUCTION,
+    Case,
+    alone,
+    masked_question,
+    misfit,
+    named,
+    proposal_id,
+    resamples,
+    to_ask,
+    usable,
+)
+from feedback.screening import Wants, wants_of
 from feedback.snapshot import Limits, Snapshot
+from feedback.teacher import Said
 from tests.stores import store_in
 from tests.teacher import MODEL, Reply, Teacher, completion, teaching
+from tests.unit.feedback.joined import thumb
 from thumbwheel import rollouts
 from thumbwheel.errors import InvalidRequest, JobError, NotFound, NotRunning
 from thumbwheel.eventlog.sqlite import SqliteEventLog
@@ -33,29 +46,11 @@ from thumbwheel.events import (
 )
 from thumbwheel.home import prepare
 from thumbwheel.records import Clean, Policies, Variant
+from thumbwheel.scorers import parse_scorer
 from thumbwheel.store import data_rows, ingestion, release_rows
 from thumbwheel.why import explain
 
 BETTER = "第{}号订单明天发货。"
-
-
-def thumb(n: int, **fields: Any) -> Joined:
-    """A thumbs-down without a correction on an answer of its own to a question of its own."""
-    given: dict[str, Any] = {
-        "feedback": f"fb-{n}",
-        "inference": f"chatcmpl-{n}",
-        "author": f"u{n}",
-        "role": "user",
-        "at_ms": n,
-        "seq": n,
-        "correction": None,
-        "state": "waiting",
-        "reason": "no_correction",
-        "messages": [{"role": "user", "content": f"第{n}号订单什么时候发货"}],
-        "answer": "不知道。",
-        "thumb": "down",
-    }
-    return Joined(**{**given, **fields})
 
 
 def wants(**fields: Any) -> Wants:
@@ -152,8 +147,8 @@ def test_resamples_are_not_to_be_learnt_from_and_nobodys() -> None:
         ("明天发货。", "明天发货。"),
         ("明天发到[PHONE_1]。", "明天发到[PHONE_1]。"),
         ("明天发到13812345678。", "明天发到[PHONE_1]。"),
-        ("不知道。", "self_identical"),
-        (" 不知道。\u200b", "self_identical"),
+        ("第1号订单还没有发货。", "self_identical"),
+        (" 第1号订单还没有发货。\u200b", "self_identical"),
         ("请致电13900001111。", "personal_data_in_target"),
         ("用 AKIAABCDEFGHIJKLMN23 登录。", "secret_in_target"),
         ("滚，傻 逼", "blocked_term"),
@@ -221,7 +216,7 @@ def test_no_proposal_is_a_row_without_a_person(role: str) -> None:
     verdicts, rows, card = made(thumb(1), proposals=[proposed(1, role=role)], reviews=[review(1, "approve")])
     assert verdicts == {"fb-1": ("used", None)}
     assert [(row["kind"], row["role"], row["completion"]) for row in rows] == [("sft", role, "第1号订单明天发货。")]
-    assert card["roles"] == {role: 1} and rows[0]["rejected"] == "不知道。"
+    assert card["roles"] == {role: 1} and rows[0]["rejected"] == "第1号订单还没有发货。"
 
 
 @pytest.mark.parametrize("policy", ["wait", "kto"])
@@ -257,7 +252,7 @@ def test_a_correction_wins_over_a_proposal_whenever_it_comes() -> None:
         )
         assert verdicts == {"fb-1": ("refused", "superseded"), "fb-9": ("used", None)}
         assert [(row["role"], row["completion"]) for row in rows] == [("user", "后天发货。")]
-    own = thumb(9, at_ms=500, **{**corrected, "author": "u1"}, inference="chatcmpl-1")
+    own = thumb(9, at_ms=500, **{**corrected, "author": "u1"}, inference="inf-1")
     verdicts, _, _ = made(thumb(1), own, proposals=[proposed(1)], reviews=[review(1, "approve")])
     assert verdicts == {"fb-1": ("refused", "superseded"), "fb-9": ("used", None)}
 
@@ -355,6 +350,11 @@ def told(place: Place, capsys: pytest.CaptureFixture[str], *words: str, code: in
     return found
 
 
+def test_a_thumb_that_was_given_up_is_not_asked_about() -> None:
+    rows = [thumb(1), thumb(2, state="refused", reason="uncorrected")]
+    assert [case.row.feedback for case in to_ask(rows, frozenset(), wants(), 9)[0]] == ["fb-1"]
+
+
 def test_proposals_are_recorded_and_wait_for_a_reviewer(
     place: Place, server: Teacher, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -397,7 +397,7 @@ def test_a_failure_is_counted_and_loses_nothing_else(
         Reply(status=400),
         Reply(b"<html>"),
         Reply(completion("一", "length")),
-        Reply(completion("不知道。")),
+        Reply(completion("第4号订单还没有发货。")),
         Reply(completion("明天发货。")),
     ]
     by_question = dict(zip([f"第{n}号订单什么时候发货" for n in range(1, 6)], replies, strict=True))
@@ -534,20 +534,10 @@ def test_resamples_need_the_service(place: Place) -> None:
         verb(place, "--resample", "3")
 
 
-def test_a_scorer_that_takes_too_long_ends_it(place: Place, gateway: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thumbwheel.scoring.MOST_S", 0.1)
-    with place.store.write() as tx:
-        rollouts.create_channel(
-            tx, "slow", Policies(uncorrected="propose", scorers=({"kind": "regex", "pattern": r"^(\w+ ?)+\.$"},)),
-            "base", "main", 1, "test",
-        )  # fmt: skip
-        said = FeedbackEvent("fb-1", "chatcmpl-1", "shop", "slow", 1, thumb="down")
-        answered = InferenceEvent("chatcmpl-1", "shop", "slow", "u1", 1, "rel", "stable", "rel", "ok",
-                                  messages=[{"role": "user", "content": "何时"}], answer="?")  # fmt: skip
-        ingestion.ingest(tx, [answered], [(1, said)])
-    gateway.reply = lambda _: Reply(completion("a" * 26 + "!"), headers=STABLE)
-    with pytest.raises(JobError, match="the regex scorer of channel slow took over"):
-        proposals.run(["--home", str(place.home.root), "--channel", "slow", "--resample", "1"])
+def test_a_scorer_that_takes_too_long_ends_it() -> None:
+    slow = replace(parse_scorer({"kind": "regex", "pattern": r"^(\w+ ?)+\.$"}), most_s=0.1)
+    with pytest.raises(JobError, match=r"^the regex scorer of channel support took over"):
+        misfit(Said("a" * 26 + "!", "1", STABLE), [slow], "support")
 
 
 @pytest.mark.parametrize("words", [["--resample", "0"], ["--resample", "17"], ["--limit", "0"], ["--limit", "x"]])

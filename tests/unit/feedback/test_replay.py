@@ -27,6 +27,7 @@ from feedback.snapshot import Limits
 from tests.partitioned_log import PartitionedLog
 from tests.unit.feedback.site import NOW_MS, Site, feedback, inference, talk
 from thumbwheel.artifacts import ArtifactStore
+from thumbwheel.cli import main
 from thumbwheel.erasure import Erased
 from thumbwheel.errors import InvalidRequest
 from thumbwheel.eventlog.sqlite import SqliteEventLog
@@ -41,7 +42,7 @@ from thumbwheel.events import (
 )
 from thumbwheel.home import Home
 from thumbwheel.records import Clean
-from thumbwheel.store import data_rows, dataset_rows, release_rows, schema
+from thumbwheel.store import data_rows, dataset_rows, ingestion, release_rows, schema
 from thumbwheel.store.segments import Archive
 
 
@@ -111,6 +112,37 @@ def test_that_an_inference_is_no_longer_waited_for_follows_from_the_moment(place
         )
     other = place.freeze()
     assert json.loads((place.artifacts.path(other) / "card.json").read_text())["refused"] == card["refused"]
+
+
+def test_that_a_wait_is_over_follows_from_the_moment(place: Site, tmp_path: Path) -> None:
+    """Whether the consumer has given it up by then, or has not, or does so afterwards."""
+    place.policies(trust="two-sources")
+    others = [
+        inference(n) if kind == "inference" else feedback(n, **{"author": "ann", **fields})
+        for n, fields in (
+            (60, {"at_ms": NOW_MS - 100_000, "correction": None, "thumb": "down"}),
+            (61, {"at_ms": NOW_MS - 99_999, "correction": None, "thumb": "down"}),
+            (62, {"at_ms": NOW_MS - 100_000}),
+            (63, {"at_ms": NOW_MS - 99_999}),
+        )
+        for kind in ("inference", "feedback")
+    ]
+    again = [feedback(n, f"fb-second-{n}", author="bob") for n in range(60)]
+    place.say(*talk(range(60)), *again, *others)
+    place.read()
+    dataset = place.freeze()
+    card = json.loads((place.artifacts.path(dataset) / "card.json").read_text())
+    assert card["waiting"] == {"no_correction": 1, "second_source": 1}
+    assert card["refused"] == {"duplicate": 60, "unconfirmed": 1, "uncorrected": 1}
+    with place.store.read() as tx:
+        assert data_rows.ledger(tx, "support")["waiting"] == card["waiting"], "the ledger says so too"
+    with place.store.write() as tx:
+        ingestion.give_up(tx, NOW_MS)
+        assert data_rows.ledger(tx, "support")["waiting"] == {}
+    assert place.replay(dataset, tmp_path / "again").status == SAME
+    same = place.freeze()
+    told = json.loads((place.artifacts.path(same) / "card.json").read_text())
+    assert (told["waiting"], told["refused"]) == (card["waiting"], card["refused"])
 
 
 def test_a_permission_is_the_inferences_and_no_state_of_the_store(place: Site, tmp_path: Path) -> None:
@@ -231,6 +263,19 @@ def test_what_a_person_is_told(place: Site, tmp_path: Path, capsys: pytest.Captu
     assert "of fb-7 changed in author\n" in said
     status, said = told(place, capsys, dataset, "--json", "--to", str(tmp_path / "d"))
     assert status == DIFFERS and [one["fields"] for one in json.loads(said)["differences"]] == [["author"]]
+
+
+def test_a_place_that_cannot_be_written_is_no_dataset_that_is_gone(
+    place: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.say(*talk(range(60)))
+    place.read()
+    dataset = place.freeze()
+    (tmp_path / "file").write_text("x")
+    for to in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300), Path("/proc/none")):
+        assert main(["replay", dataset, "--to", str(to), "--home", str(place.home.root)]) == DIFFERS
+        said = capsys.readouterr().err
+        assert said.startswith(f"thumbwheel: {to} ") and said.count("\n") == 1
 
 
 def test_a_dataset_before_that_is_lost_is_said(place: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

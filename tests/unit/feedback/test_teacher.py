@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from feedback import teacher
 from feedback.teacher import CHAT, Failed, Patience, Said, Server, ask_all, client, first_model, pause_s, read
 from tests.teacher import FINGERPRINT, MODEL, Reply, Teacher, completion, teaching
 from thumbwheel.errors import JobError
@@ -27,6 +26,7 @@ def server() -> Iterator[Teacher]:
 @pytest.fixture
 def one(server: Teacher) -> Teacher:
     server.replies, server.reply, server.requests, server.most_under_way = [], None, [], 0
+    server.models = [MODEL, "teacher-small"]
     return server
 
 
@@ -192,10 +192,9 @@ async def test_a_server_that_hangs_up_or_is_not_there_is_unreachable(one: Teache
     assert found == [(0, Failed("unreachable", passing=True))]
 
 
-async def test_an_answer_without_end_is_not_read(one: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teacher, "MOST_BYTES", 100)
+async def test_an_answer_without_end_is_not_read(one: Teacher) -> None:
     one.replies = [Reply(b" " * 60, drips=True)]
-    assert await asked(one, [QUESTION]) == [Failed("too_large")]
+    assert await asked(one, [QUESTION], replace(QUICK, most_bytes=100)) == [Failed("too_large")]
 
 
 async def test_the_key_follows_no_redirect(one: Teacher) -> None:
@@ -222,8 +221,8 @@ async def test_the_first_model_is_asked_where_none_is_named(one: Teacher) -> Non
     assert (one.requests[0].path, one.requests[0].authorization) == ("/v1/models", "Bearer sk-1")
 
 
-async def test_a_server_without_models_is_said(one: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(one, "models", [])
+async def test_a_server_without_models_is_said(one: Teacher) -> None:
+    one.models = []
     with pytest.raises(JobError, match="teacher_model"):
         await first_model(one.url, None, QUICK)
     with pytest.raises(JobError, match="does not answer"):

@@ -4,37 +4,17 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from feedback.curate import Curation, curate
 from feedback.join import Joined
 from feedback.snapshot import Limits, Snapshot
-from feedback.thumbs import LEAST_RATIO, MOST_RATIO, weights
+from tests.unit.feedback.joined import thumb
+from thumbwheel.dataset_figures import MOST_RATIO
 from thumbwheel.events import ReviewEvent
 from thumbwheel.records import Clean
 
 SWORN = "滚，你这个傻逼"
-
-
-def thumb(n: int, way: str | None = "down", **fields: Any) -> Joined:
-    """A thumb without a correction on an answer of its own to a question of its own."""
-    given_fields: dict[str, Any] = {
-        "feedback": f"fb-{n}",
-        "inference": f"inf-{n}",
-        "author": f"u{n}",
-        "role": "user",
-        "at_ms": n,
-        "seq": n,
-        "correction": None,
-        "state": "waiting",
-        "reason": "no_correction",
-        "messages": [{"role": "user", "content": f"第{n}号订单什么时候发货"}],
-        "answer": f"第{n}号订单还没有发货。",
-        "thumb": way,
-    }
-    return Joined(**{**given_fields, **fields})
 
 
 def same(n: int, way: str, of: int = 1, **fields: Any) -> Joined:
@@ -58,6 +38,17 @@ def test_thumbs_are_rows_only_where_the_channel_wants_it(policy: str) -> None:
     curation = made(*rows, uncorrected=policy)
     assert curation.rows == b""
     assert curation.verdicts == {"fb-1": ("waiting", "no_correction"), "fb-2": ("waiting", "no_correction")}
+
+
+def test_a_thumb_becomes_no_row_after_its_window_but_stays_one() -> None:
+    old, new = thumb(1, at_ms=100), thumb(2, "up", at_ms=101)
+    found = made(old, new, window_ms=900)
+    assert found.verdicts == {"fb-1": ("refused", "uncorrected"), "fb-2": ("used", None)}
+    (kept,) = [row["id"] for row in parsed(made(old)) if row["feedback"] == "fb-1"]
+    since = made(old, new, window_ms=900, incumbent="d1", since={kept: "d1"})
+    assert since.verdicts == {"fb-1": ("used", None), "fb-2": ("used", None)}, "the stable release's dataset holds it"
+    review = ReviewEvent("rv-1", "fb-1", "support", 999, "rita", "approve")
+    assert made(old, window_ms=900, reviews=[review]).verdicts == {"fb-1": ("used", None)}
 
 
 def test_a_row_is_the_answer_that_was_given_and_whether_it_was_liked() -> None:
@@ -86,6 +77,7 @@ def test_a_row_is_the_answer_that_was_given_and_whether_it_was_liked() -> None:
         ("down", {"answer": None}, ("refused", "empty")),
         ("up", {"answer": " \u200b"}, ("refused", "empty")),
         ("down", {"answer": "é\x80\x80æ¬¾å·²å¤„ç\x90†"}, ("refused", "mojibake")),
+        ("up", {"answer": "您的包裹\ufffd经签收"}, ("refused", "mojibake")),
         ("down", {"answer": "答" * 4_001}, ("refused", "too_long")),
         ("down", {"messages": [{"role": "user", "content": "é€€æ¬¾æ²¡åˆ°è´¦"}]}, ("refused", "mojibake")),
         ("down", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, ("refused", "not_text")),
@@ -237,23 +229,6 @@ def test_the_card_counts_thumbs_apart_and_says_what_they_weigh() -> None:
             some = [row["weight"] for row in rows if row["split"] == split and row["label"] is label]
             assert told[name] == {"rows": len(some), "weight": pytest.approx(sum(some), abs=1e-3)}
         assert told["desirable"]["weight"] / told["undesirable"]["weight"] == pytest.approx(MOST_RATIO)
-
-
-@given(st.integers(0, 10_000), st.integers(0, 10_000))
-def test_weights_balance_and_discard_nothing(liked: int, disliked: int) -> None:
-    up, down = weights(liked, disliked)
-    assert min(up, down) == 1.0, "only one side is weighed otherwise, and up"
-    if liked and disliked:
-        assert LEAST_RATIO - 1e-9 <= up * liked / (down * disliked) <= MOST_RATIO + 1e-9
-        assert (up, down) == (1.0, 1.0) or not LEAST_RATIO <= liked / disliked <= MOST_RATIO
-    else:
-        assert (up, down) == (1.0, 1.0)
-
-
-def test_weights_of_a_channel_that_is_mostly_liked_and_of_one_that_is_not() -> None:
-    assert weights(40, 10) == (1.0, 3.0)
-    assert weights(5, 10) == (2.0, 1.0)
-    assert weights(12, 10) == (1.0, 1.0)
 
 
 def test_the_order_of_the_rows_changes_nothing() -> None:

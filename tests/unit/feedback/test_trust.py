@@ -10,6 +10,7 @@ from feedback.join import Joined
 from feedback.snapshot import Snapshot
 from feedback.trust import admit
 from tests.unit.feedback.planted import row
+from thumbwheel.events import NOBODY
 
 ANN, BEN, TEACHER, CHECKED, EXPERT = (
     ("ann", "user"),
@@ -30,6 +31,8 @@ ANN, BEN, TEACHER, CHECKED, EXPERT = (
         ((TEACHER, CHECKED), (None, "second_source", "needs_review")),
         ((EXPERT,), (None, "second_source", None)),
         ((ANN, EXPERT), (None, None, None)),
+        (((f"{NOBODY}1", "user"), (f"{NOBODY}2", "user")), (None, "second_source", "needs_review")),
+        (((f"{NOBODY}1", "user"), ANN), (None, None, "needs_review")),
     ],
 )
 def test_whose_word_is_enough(voices: tuple[tuple[str, str], ...], reasons: tuple[str | None, ...]) -> None:

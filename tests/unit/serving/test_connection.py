@@ -14,6 +14,7 @@ import pytest
 
 from serving import connection
 from serving.app import application_api, listener
+from serving.connection import Connection
 from serving.replies import Application, Receive, Scope, Send, send_json
 from tests.gateway_worker import CHANNEL, Part, worker
 
@@ -29,11 +30,17 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     await send_json(send, 200, {"path": scope["path"], "size": size})
 
 
+class Hasty(Connection):
+    head_s, read_s = 0.2, 0.3
+
+
 @asynccontextmanager
-async def listening(application: Application) -> AsyncIterator[Callable[[], Awaitable[Streams]]]:
+async def listening(
+    application: Application, protocol: type[Connection] = Connection
+) -> AsyncIterator[Callable[[], Awaitable[Streams]]]:
     """A listener of the product's own on a free port; gives what connects to it."""
     with socket.create_server(("127.0.0.1", 0)) as opened:
-        server = listener(application)
+        server = listener(application, protocol)
         serving = asyncio.create_task(server.serve([opened]))
         while not server.started:
             await asyncio.sleep(0.01)
@@ -84,22 +91,19 @@ async def test_many_requests_with_long_heads_and_bodies_on_one_connection_are_se
 
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nhost", b"\r\n"])
-async def test_a_head_that_does_not_come_ends_the_connection(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_S", 0.2)
-    async with listening(hello) as connect:
+async def test_a_head_that_does_not_come_ends_the_connection(said: bytes) -> None:
+    async with listening(hello, Hasty) as connect:
         reader, writer = await connect()
         writer.write(said)
         assert await asyncio.wait_for(_all(reader), 5) == b""
 
 
-async def test_a_next_head_may_wait_for_an_answer_and_is_waited_for_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_S", 0.2)
-
+async def test_a_next_head_may_wait_for_an_answer_and_is_waited_for_after_it() -> None:
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(0.7)
         await hello(scope, receive, send)
 
-    async with listening(slow) as connect:
+    async with listening(slow, Hasty) as connect:
         reader, writer = await connect()
         writer.write(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
         await asyncio.sleep(0.05)
@@ -107,9 +111,8 @@ async def test_a_next_head_may_wait_for_an_answer_and_is_waited_for_after_it(mon
         assert b'"/a"' in await asyncio.wait_for(_all(reader), 5)
 
 
-async def test_a_connection_may_be_idle_for_longer_between_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_S", 0.2)
-    async with listening(hello) as connect:
+async def test_a_connection_may_be_idle_for_longer_between_requests() -> None:
+    async with listening(hello, Hasty) as connect:
         reader, writer = await connect()
         for _ in range(2):
             writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n")
@@ -130,14 +133,13 @@ async def _all(reader: asyncio.StreamReader) -> bytes:
     return found
 
 
-async def test_a_client_that_does_not_read_has_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "READ_S", 0.3)
+async def test_a_client_that_does_not_read_has_left(tmp_path: Path) -> None:
     chunk = b'data: {"choices": [{"index": 0, "delta": {"content": "' + b"x" * 50_000 + b'"}}]}\n\n'
     parts: list[Part] = [chunk, 0.001] * 1000
     async with worker(tmp_path) as gateway:
         gateway.engine.parts = parts
         both = {"upstream": gateway.engine, "proofs": gateway.engine, "inference_log": gateway.noted}
-        async with listening(application_api(replace(gateway.gateway.parts, **both))) as connect:
+        async with listening(application_api(replace(gateway.gateway.parts, **both)), Hasty) as connect:
             _, writer = await connect()
             body = json.dumps(
                 {"model": CHANNEL, "stream": True, "messages": [{"role": "user", "content": "x"}]}

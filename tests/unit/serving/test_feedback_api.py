@@ -24,7 +24,7 @@ from thumbwheel.clock import system_clock
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.ids import feedback_token, mint_inference_id
 from thumbwheel.keys import as_record, mint
-from thumbwheel.store import fleet_rows
+from thumbwheel.store import fleet_rows, ingestion
 
 MINUTE_MS = 60_000
 
@@ -77,7 +77,8 @@ class Body:
 async def test_a_token_that_is_none_is_refused_before_its_body_is_read(gateway: Worker) -> None:
     _, genuine = minted(gateway)
     _, expired = minted(gateway, -1)
-    for token, code in (("x", None), (genuine[:-1] + "-", None), ("fbt-" + "0" * 46, None), (expired, "expired")):
+    none = "invalid_feedback_token"
+    for token, code in (("x", none), (genuine[:-1] + "-", none), ("fbt-" + "0" * 46, none), (expired, "expired")):
         body = Body()
         status, told = await asyncio.wait_for(body.post(gateway, token), 5)
         assert (status, told["error"]["code"]) == (401, code) and not body.read.is_set()
@@ -156,6 +157,10 @@ async def test_a_feedback_among_the_dead_letters_is_told_as_such(gateway: Worker
     assert ledger["waiting"] == {"dead_letter": 2} and ledger["acknowledged"] == 2
     with parts.store.read() as tx:
         assert "feedback/0/1" in " ".join(why.explain(tx, "fb-1"))
+    with parts.store.write() as tx:
+        ingestion.give_up(tx, 0)
+    told = (await gateway.api.get("/v1/feedback/fb-1")).json()
+    assert (told["state"], told["reason"]) == ("refused", "unhandled")
 
 
 @pytest.mark.parametrize(

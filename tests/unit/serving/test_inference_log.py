@@ -1,8 +1,11 @@
-"""Inferences reach the log, wait in the spool while it is away, and are counted where they fit nowhere."""
+"""Inferences reach the log, wait in the spool while it is away or hangs, and are counted where they fit nowhere."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.inference_log import InferenceLog
+from serving.inference_log import PATIENCE_S, InferenceLog
 from serving.spool import Spool
 from tests.full_disk import no_room
 from thumbwheel import events
@@ -20,15 +23,17 @@ from thumbwheel.events import InferenceEvent
 
 
 class Log:
-    """An event log that can be away."""
+    """An event log that can be away, and that hangs while its gate is closed. `during` is called within each append."""
 
     def __init__(self) -> None:
         self.records: list[tuple[str, bytes]] = []
         self.away = False
         self.gate = threading.Event()
         self.gate.set()
+        self.during: Callable[[], None] = lambda: None
 
     def append(self, topic: str, records: Sequence[tuple[str, bytes]], *, durable: bool) -> None:
+        self.during()
         self.gate.wait()
         assert topic == events.INFERENCE and not durable
         if self.away:
@@ -73,10 +78,26 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def started(log: Log, spool: Path, queue: int = 1000, size: int = 1 << 20) -> InferenceLog:
-    made = InferenceLog(lambda: log, spool, queue, size)
+FOREVER_S = 60.0
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def started(
+    log: Log, spool: Path, queue: int = 1000, size: int = 1 << 20, patience_s: float = FOREVER_S
+) -> InferenceLog:
+    made = InferenceLog(lambda: log, spool, queue, size, patience_s=patience_s)
     made.start()
     return made
+
+
+def on_disk(spool: Path) -> list[str]:
+    """What a worker that is killed now leaves."""
+    lines = b"".join(file.read_bytes() for file in sorted(spool.iterdir())).splitlines()
+    return [events.decode(line).id for line in lines]
+
+
+def ids(*numbers: int) -> list[str]:
+    return [f"chatcmpl-{number:04}" for number in numbers]
 
 
 def test_inferences_arrive_in_order_and_soon(tmp_path: Path) -> None:
@@ -200,7 +221,7 @@ def test_a_full_queue_drops_and_never_blocks(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 1
     log.gate.set()
     writer.close()
-    assert len(log.ids) + writer.dropped == 1000 and writer.dropped > 0
+    assert len(log.ids) + len(on_disk(tmp_path)) + writer.dropped == 1000 and writer.dropped > 0
 
 
 def test_what_a_dead_worker_left_is_adopted_but_a_living_ones_is_not(tmp_path: Path) -> None:
@@ -264,7 +285,7 @@ def test_the_writer_outlives_what_nobody_foresaw(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Spool, "batches", broken)
+    monkeypatch.setattr(Spool, "batch", broken)
     log = Log()
     log.away = True
     writer = started(log, tmp_path)
@@ -274,6 +295,175 @@ def test_the_writer_outlives_what_nobody_foresaw(
     log.away = False
     until(lambda: log.ids == ["chatcmpl-0000"])
     writer.close()
+
+
+def test_what_a_log_that_hangs_was_given_is_on_disk_and_arrives_once(tmp_path: Path) -> None:
+    log = Log()
+    log.gate.clear()
+    writer = started(log, tmp_path, patience_s=PATIENCE_S)
+    for number in range(5):
+        writer.put(event(number), keep_text=True)
+        until(lambda: len(on_disk(tmp_path)) == number + 1)  # noqa: B023
+    assert on_disk(tmp_path) == ids(*range(5)) and log.ids == []
+    log.gate.set()
+    until(lambda: list(tmp_path.iterdir()) == [])
+    writer.put(event(5), keep_text=True)
+    until(lambda: len(log.ids) >= 6)
+    until(lambda: not writer.spooled)
+    writer.close()
+    assert log.ids == ids(*range(6)) and writer.dropped == 0
+
+
+async def test_feedback_does_not_wait_for_a_log_that_hangs(tmp_path: Path) -> None:
+    log = Log()
+    log.gate.clear()
+    writer = InferenceLog(lambda: log, tmp_path, 1000, 1 << 20, settle_s=FOREVER_S)
+    writer.start()
+    for number in range(3):
+        writer.put(event(number), keep_text=True)
+        await asyncio.wait_for(writer.settled(f"chatcmpl-{number:04}"), 5)
+        assert on_disk(tmp_path) == ids(*range(number + 1))
+    log.gate.set()
+    writer.close()
+
+
+def test_what_fails_after_it_hung_is_in_the_spool_already(tmp_path: Path) -> None:
+    log = Log()
+    log.gate.clear()
+    writer = started(log, tmp_path, patience_s=PATIENCE_S)
+    for number in range(3):
+        writer.put(event(number), keep_text=True)
+        until(lambda: len(on_disk(tmp_path)) == number + 1)  # noqa: B023
+    log.away = True
+    log.gate.set()
+    writer.put(event(3), keep_text=True)
+    until(lambda: len(on_disk(tmp_path)) == 4)
+    log.away = False
+    until(lambda: len(log.ids) >= 4)
+    until(lambda: not writer.spooled)
+    writer.close()
+    assert log.ids == ids(*range(4)) and writer.dropped == 0 and list(tmp_path.iterdir()) == []
+
+
+def test_a_log_that_hangs_while_the_spool_drains_loses_nothing(tmp_path: Path) -> None:
+    log = Log()
+    log.away = True
+    writer = started(log, tmp_path, patience_s=PATIENCE_S)
+    writer.put(event(0), keep_text=True)
+    until(lambda: on_disk(tmp_path) == ids(0))
+    entered = threading.Event()
+    log.during = entered.set
+    log.gate.clear()
+    log.away = False
+    assert entered.wait(5)
+    writer.put(event(1), keep_text=True)
+    until(lambda: on_disk(tmp_path) == ids(0, 1))
+    log.gate.set()
+    until(lambda: len(log.ids) >= 2)
+    until(lambda: not writer.spooled)
+    writer.close()
+    assert log.ids == ids(0, 1) and list(tmp_path.iterdir()) == []
+
+
+def test_with_a_full_disk_a_log_that_hangs_may_still_take_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = Log()
+    log.gate.clear()
+    writer = started(log, tmp_path, patience_s=PATIENCE_S)
+    with no_room():
+        writer.put(event(0), keep_text=True)
+        until(lambda: caplog.text.count("the spool cannot be written") >= 1)
+        writer.put(event(1), keep_text=True)
+        until(lambda: caplog.text.count("the spool cannot be written") >= 2)
+        assert writer.dropped == 0 and {"chatcmpl-0000", "chatcmpl-0001"} <= writer._unwritten
+        log.gate.set()
+        until(lambda: len(log.ids) >= 2)
+    until(lambda: not writer.spooled)
+    writer.close()
+    assert log.ids == ids(0, 1) and writer.dropped == 0 and not writer._unwritten
+
+
+def test_with_a_full_disk_what_a_log_that_hung_refuses_is_counted_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = Log()
+    log.gate.clear()
+    writer = started(log, tmp_path, patience_s=PATIENCE_S)
+    with no_room(len(events.encode(event(0))) + 1):  # for one
+        for number in range(2):
+            writer.put(event(number), keep_text=True)
+        until(lambda: "the spool cannot be written" in caplog.text or len(on_disk(tmp_path)) == 1)
+        writer.put(event(2), keep_text=True)
+        until(lambda: writer.queued > 0)
+        assert writer.dropped == 0
+        log.away = True
+        log.gate.set()
+        until(lambda: writer.dropped > 0)
+    log.away = False
+    until(lambda: len(log.ids) >= 1)
+    until(lambda: not writer.spooled)
+    writer.close()
+    assert log.ids == ids(0) and writer.dropped == 2 and not writer._unwritten
+
+
+def test_a_log_that_hangs_keeps_nobody_from_ending_and_the_next_worker_finds_all_of_it(tmp_path: Path) -> None:
+    log = Log()
+    log.gate.clear()
+    writer = started(log, tmp_path, patience_s=PATIENCE_S)
+    for number in range(20):
+        writer.put(event(number), keep_text=True)
+    writer.close(FOREVER_S)
+    after = Log()
+    beside = started(after, tmp_path)
+    until(lambda: len(after.ids) == 20)
+    beside.close()
+    assert after.ids == ids(*range(20)) and writer.dropped == 0
+    log.gate.set()
+
+
+def test_a_worker_that_is_killed_while_its_log_hangs_leaves_all_of_it_to_the_next(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    command = [sys.executable, "-m", "tests.killed_writer", str(spool), *ids(*range(3))]
+    assert subprocess.run(command, cwd=ROOT, timeout=60, check=False).returncode == -signal.SIGKILL
+    log = Log()
+    writer = started(log, spool)
+    until(lambda: len(log.ids) >= 3)
+    writer.close()
+    assert log.ids == ids(*range(3)) and list(spool.iterdir()) == []
+
+
+def test_a_log_that_is_well_costs_no_disk_and_is_written_to_directly_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spooled: list[bytes] = []
+    add = Spool.add
+
+    def noted(spool: Spool, lines: list[bytes]) -> list[bool]:
+        spooled.extend(lines)
+        return add(spool, lines)
+
+    monkeypatch.setattr(Spool, "add", noted)
+    log = Log()
+    writer = started(log, tmp_path)
+    numbers = iter(range(1, 100))
+
+    def one_more() -> None:
+        """There is always something new, of which nothing could be written before this append is over."""
+        if (number := next(numbers, None)) is not None:
+            writer.put(event(number), keep_text=True)
+            time.sleep(0.01)  # the writer sees it
+
+    log.during = one_more
+    writer.put(event(0), keep_text=True)
+    until(lambda: len(log.ids) == 100)
+    assert spooled == []
+
+    log.away, numbers = True, iter(range(101, 200))
+    writer.put(event(100), keep_text=True)
+    until(lambda: len(spooled) >= 2)
+    log.away = False
+    until(lambda: len(log.ids) == 200)
+    writer.close()
+    assert log.ids == ids(*range(200)) and len(spooled) < 20
 
 
 def test_a_log_that_cannot_be_opened_yet(tmp_path: Path) -> None:

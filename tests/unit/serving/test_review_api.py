@@ -19,7 +19,7 @@ from thumbwheel.errors import StoreUnavailable
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import CURATION, ProposalEvent, ReviewEvent, decode, encode
 from thumbwheel.keys import as_record, mint
-from thumbwheel.store import curation_rows, data_rows, dataset_rows, fleet_rows
+from thumbwheel.store import curation_rows, data_rows, dataset_rows, fleet_rows, ingestion
 from thumbwheel.store.dataset_rows import Ruling
 from thumbwheel.why import explain
 
@@ -131,7 +131,9 @@ async def test_a_sample_is_the_seeds(gateway: Worker) -> None:
 )
 async def test_what_the_queue_cannot_be_asked(gateway: Worker, params: dict[str, Any], param: str) -> None:
     told = await gateway.admin.get(PATH, params=params)
-    assert (told.status_code, told.json()["error"]["param"]) == (400, param)
+    error = told.json()["error"]
+    assert (told.status_code, error["param"], error["code"]) == (400, param, "invalid_value")
+    assert error["type"] == "invalid_request_error" and param in error["message"]
 
 
 async def test_it_is_the_administrators_alone(gateway: Worker) -> None:
@@ -256,6 +258,7 @@ async def test_a_review_waits_for_the_ones_before(gateway: Worker, monkeypatch: 
     ("body", "param"),
     [
         ({}, "feedback"),
+        ({"feedback": None, "verdict": "approve"}, "feedback"),
         ({"feedback": "fb-1"}, "verdict"),
         ({"feedback": "fb-1", "verdict": "like"}, "verdict"),
         ({"feedback": "fb-1", "verdict": "edit"}, "target"),
@@ -276,7 +279,11 @@ async def test_a_review_waits_for_the_ones_before(gateway: Worker, monkeypatch: 
 async def test_a_malformed_review_names_its_field(gateway: Worker, body: dict[str, Any], param: str) -> None:
     waits(gateway, 1)
     told = await gateway.admin.post(PATH, json=body)
-    assert (told.status_code, told.json()["error"]["param"]) == (400, param)
+    error = told.json()["error"]
+    assert (told.status_code, error["param"]) == (400, param)
+    missing = body.get(param) is None and not param.startswith("scores")
+    wanted = "missing_field" if missing else "unknown_field" if param == "author" else "invalid_value"
+    assert (error["type"], error["code"]) == ("invalid_request_error", wanted)
     assert reviews_in(gateway) == []
 
 
@@ -312,6 +319,16 @@ async def test_what_nobody_can_review(gateway: Worker) -> None:
     await gateway.admin.put("/admin/v1/channels/other", json={})
     told = await gateway.admin.post("/admin/v1/channels/other/reviews", json={"feedback": "fb-1", "verdict": "approve"})
     assert told.status_code in (404, 503)
+
+
+async def test_what_was_given_up_is_in_no_queue_and_can_be_reviewed(gateway: Worker) -> None:
+    waits(gateway, 1, "no_correction", correction=None, thumb="down")
+    assert await queue(gateway, state=["no_correction"]) == ["fb-1"]
+    with gateway.gateway.parts.store.write() as tx:
+        ingestion.give_up(tx, 10**15)
+    assert await queue(gateway, state=["no_correction"]) == []
+    assert await queue(gateway, feedback="fb-1") == ["fb-1"]
+    assert (await judge(gateway, "fb-1", "edit", target="We repair it free of charge.")).status_code == 202
 
 
 async def test_a_thumb_can_be_approved_where_it_is_what_is_learnt_from(gateway: Worker) -> None:

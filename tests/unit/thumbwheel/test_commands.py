@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests.stores import store_in
 from tests.whole_way import write_whole_way
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.cli import main
+from thumbwheel.dataset_files import line
 from thumbwheel.emergency import EVERY_CHANNEL, emergency_stop, read_emergency
 from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.home import Home, prepare
@@ -213,3 +215,19 @@ def test_what_people_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFix
         assert shown in told and told.replace("\n", "").isprintable()
         if words == ("why", "fb-1"):
             assert f"{shown}\\n" in told, "nor does a name begin a line of its own"
+
+
+def test_why_names_the_other_feedback_that_a_reason_is_about(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    home, frozen = prepare(tmp_path / "home"), tmp_path / "frozen"
+    frozen.mkdir()
+    (frozen / "reasons.jsonl").write_bytes(line({"feedback": "fb-2", "state": "refused", "beside": ["fb-3", "fb-9"]}))
+    sha = ArtifactStore(home.artifacts).publish(frozen, "dataset", {})
+    with closing(store_in(home.root)) as store:
+        write_whole_way(store, dataset=sha)
+    assert main(["why", "fb-2", "--home", str(home.root)]) == 0
+    assert "What stands instead: fb-3 (no_correction)." in capsys.readouterr().out, "of fb-9 nothing is known"
+    shutil.rmtree(home.artifacts / sha)
+    assert main(["why", "fb-2", "--home", str(home.root)]) == 0
+    assert "fb-3 (no" not in capsys.readouterr().out, "a dataset whose files are gone"

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
+from thumbwheel import ledger as words
 from thumbwheel.errors import LostRace
 from thumbwheel.eventlog import Record
 from thumbwheel.events import FeedbackEvent, InferenceEvent, ProposalEvent
@@ -271,7 +272,7 @@ def shared(stores: Callable[..., Store]) -> Iterator[Store]:
 def deliver(store: Store, events: list[Placed], cuts: set[int], given_up_ms: int = -1) -> dict[str, Any]:
     """Ingest `events`, each with its offset in the log, in the given order and cut into transactions, from nothing.
 
-    After each transaction, feedback that was received by `given_up_ms` and has no inference is given up.
+    After each transaction, what was received by `given_up_ms` and waits is given up.
     """
     with store.write() as tx:
         tx.execute(schema.feedback.delete())
@@ -286,7 +287,7 @@ def deliver(store: Store, events: list[Placed], cuts: set[int], given_up_ms: int
                 [event for _, event in batch if isinstance(event, InferenceEvent)],
                 [(seq, event) for seq, event in batch if isinstance(event, FeedbackEvent)],
             )
-            ingestion.give_up_unseen(tx, given_up_ms)
+            ingestion.give_up(tx, given_up_ms)
             ledger = data_rows.ledger(tx, "support")
         assert ledger["acknowledged"] == ledger["used"] + sum(ledger["refused"].values()) + sum(
             ledger["waiting"].values()
@@ -308,7 +309,7 @@ def test_the_ledger_is_the_same_however_events_interleave(
     in_order = deliver(shared, log, set())
     assert in_order["ledger"]["acknowledged"] == len({event.id for event in events if isinstance(event, FeedbackEvent)})
     assert deliver(shared, shuffled, cuts) == in_order
-    # Nor does it matter how often feedback was given up before its inference came after all.
+    # Nor does it matter how often feedback was given up before what it waits for came after all.
     assert deliver(shared, shuffled, cuts, given_up_ms=10) == deliver(shared, log, set(), given_up_ms=10)
 
 
@@ -428,6 +429,86 @@ def test_train_due_counts_corrections_since_the_last_run(store: Store) -> None:
         release_rows.insert_run(tx, run("run-1", None, created_ms=250))
         assert data_rows.train_due(tx, "support") == 1
         assert data_rows.train_due(tx, "other") == 0
+
+
+def test_what_no_run_has_taken_in_its_window_still_counts(store: Store) -> None:
+    ingest(store, inference("inf-1"), inference("inf-2"), feedback("fb-1", "inf-1", at_ms=200))
+    ingest(store, feedback("fb-2", "inf-2", correction=None, thumb="up"))
+    with store.write() as tx:
+        assert ingestion.give_up(tx, 200) == 2
+        assert data_rows.ledger(tx, "support")["refused"] == {"uncorrected": 1, "unused": 1}
+        assert data_rows.train_due(tx, "support") == 1
+        release_rows.insert_run(tx, run("run-1", None, created_ms=250))
+        assert data_rows.train_due(tx, "support") == 0
+
+
+# the end of a wait
+
+
+def place_as(store: Store, id_: str, state: str, reason: str | None) -> None:
+    with store.write() as tx:
+        c = schema.feedback.c
+        tx.execute(schema.feedback.update().where(c.id == id_).values(state=state, reason=reason))
+
+
+def test_all_that_waits_for_no_reviewer_is_given_up_with_its_window(store: Store) -> None:
+    waits = sorted({*words.GIVEN_UP, *words.REVIEWABLE} - {words.DEAD_LETTER})
+    asked = [inference(f"inf-{n}") for n in range(len(waits) + 3)]
+    ingest(store, *asked, *(feedback(f"fb-{n}", f"inf-{n}") for n in range(len(waits) + 3)))
+    for n, reason in enumerate(waits):
+        place_as(store, f"fb-{n}", "waiting", reason)
+    place_as(store, f"fb-{len(waits)}", "used", None)
+    place_as(store, f"fb-{len(waits) + 1}", "refused", "too_long")
+    ingest(store, feedback(f"fb-{len(waits) + 2}", f"inf-{len(waits) + 2}", at_ms=201), start=99)
+    with store.write() as tx:
+        assert ingestion.give_up(tx, 199) == 0
+        assert ingestion.give_up(tx, 200) == len(words.GIVEN_UP) - 1
+        assert ingestion.give_up(tx, 200) == 0
+    found = {reason: standing(store, f"fb-{n}") for n, reason in enumerate(waits)}
+    assert found == {one: ("waiting", one) for one in words.REVIEWABLE} | {
+        one: ("refused", words.GIVEN_UP[one]) for one in waits if one in words.GIVEN_UP
+    }
+    rest = [standing(store, f"fb-{len(waits) + n}") for n in range(3)]
+    assert rest == [("used", None), ("refused", "too_long"), ("waiting", "no_run_yet")]
+
+
+def test_who_says_it_again_waits_anew(store: Store) -> None:
+    ingest(store, inference(), feedback(correction=None, thumb="down"))
+    with store.write() as tx:
+        ingestion.give_up(tx, 200)
+    ingest(store, feedback(correction=None, thumb="down"), start=50)
+    assert standing(store) == ("refused", "uncorrected"), "a record that comes again says nothing new"
+    ingest(store, feedback(correction=None, thumb="down", at_ms=300), start=51)
+    assert standing(store) == ("waiting", "no_correction")
+
+
+def test_a_proposal_for_a_thumb_that_was_given_up_waits_for_a_reviewer(store: Store) -> None:
+    ingest(store, inference(), feedback(correction=None, thumb="down"))
+    proposal = ProposalEvent("p-1", "fb-1", "support", 300, "明天。", "teacher", "m", "v")
+    with store.write() as tx:
+        ingestion.give_up(tx, 200)
+        ingestion.ingest(tx, [], [], [(1, proposal)])
+        ingestion.give_up(tx, 10_000)
+    assert standing(store) == ("waiting", "proposed")
+
+
+def test_a_dead_letter_is_given_up_and_counts_as_that(store: Store) -> None:
+    def letter(offset: int, at_ms: int, event: str | None) -> DeadLetter:
+        return DeadLetter(Record("feedback", 0, offset, "k", b"{"), "no JSON", at_ms, "support", event)
+
+    with store.write() as tx:
+        for one in (letter(1, 50, "fb-8"), letter(2, 50, None), letter(3, 51, "fb-9")):
+            dead_letter_rows.bury(tx, one)
+        assert (ingestion.give_up(tx, 50), ingestion.give_up(tx, 50)) == (2, 0)
+        assert data_rows.ledger(tx, "support") == {
+            "acknowledged": 3,
+            "used": 0,
+            "refused": {"unhandled": 2},
+            "waiting": {"dead_letter": 1},
+        }
+        assert [one.given_up for one in dead_letter_rows.listed(tx, 9)] == [True, True, False]
+        dead_letter_rows.bury(tx, letter(1, 52, "fb-8"))
+        assert data_rows.ledger(tx, "support")["waiting"] == {"dead_letter": 2}, "it was tried again"
 
 
 def test_outcomes_are_the_candidates_and_the_concurrent_stables(store: Store) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from thumbwheel.errors import StoreUnavailable
-from thumbwheel.eventlog import Record
-from thumbwheel.eventlog.sqlite import READ_BYTES, SqliteEventLog
+from thumbwheel.eventlog import READ_BYTES, Record
+from thumbwheel.eventlog.sqlite import SqliteEventLog
 from thumbwheel.events import FEEDBACK, INFERENCE, TOPICS
 
 
@@ -26,7 +26,7 @@ def test_big_records_come_a_few_at_a_time(tmp_path: Path) -> None:
     big = b"x" * (READ_BYTES // 3)
     log.append(FEEDBACK, [("k", big)] * 5, durable=False)
     pages = [log.read(FEEDBACK, 0, after, 1_000) for after in (0, 3, 5)]
-    assert [[record.offset for record in page] for page in pages] == [[1, 2, 3, 4], [4, 5], []]
+    assert [[record.offset for record in page] for page in pages] == [[1, 2, 3], [4, 5], []]
     log.close()
 
 

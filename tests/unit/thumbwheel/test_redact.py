@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import personal_data, personal_data_held_out
+from bench.planting import Planted
 from feedback.clean import clean
 from thumbwheel.redact import allowing, find, mask, redact
 
@@ -144,7 +145,7 @@ def test_names_are_handed_in() -> None:
     assert (made.turns[0][1], made.target) == ("I am [NAME_1], Annette knows", "Dear [NAME_1],")
 
 
-ROWS = [row for module in (personal_data, personal_data_held_out) for row in module.planted(3, 12)]
+ROWS = [row for made in (personal_data.ROWS, personal_data_held_out.ROWS) for row in made.planted(3, 12)]
 
 
 @settings(max_examples=200)
@@ -162,7 +163,7 @@ def test_redacting_twice_is_redacting_once_and_no_value_stays_in_the_answer(rows
 
 @settings(max_examples=200)
 @given(st.sampled_from(ROWS), st.sampled_from(ROWS), st.sampled_from(["\n", "。"]))
-def test_an_allowed_string_is_never_touched(one: personal_data.Planted, other: personal_data.Planted, gap: str) -> None:
+def test_an_allowed_string_is_never_touched(one: Planted, other: Planted, gap: str) -> None:
     house = clean(one.value or "")
     text = f"{clean(other.prompt)}{gap}{house}{gap}"
     made = redact([("user", text)], "Fine.", allowed=allowing([house]))
@@ -254,3 +255,237 @@ def test_a_mistyped_card_is_masked_whole_in_any_spacing(said: str, target: str) 
 )
 def test_an_allowed_address_may_be_spelt_out(allow: str, target: str, stays: bool) -> None:
     assert (redact([("user", "?")], target, allowed=allowing([allow])).reason is None) is stays
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("我住朝阳区望京西园三区312号楼5单元602", "朝阳区望京西园三区312号楼5单元602"),
+        ("丰台区方庄芳城园一区17号楼1203", "丰台区方庄芳城园一区17号楼1203"),
+        ("回龙观龙跃苑二区3号楼4单元502老地方", "回龙观龙跃苑二区3号楼4单元502"),
+        ("海淀区上地东里一区3号楼2单元501室", "海淀区上地东里一区3号楼2单元501室"),
+        ("昌平区天通苑北二区21号楼3单元1502", "昌平区天通苑北二区21号楼3单元1502"),
+        ("朝阳区劲松四区402楼5门301", "朝阳区劲松四区402楼5门301"),
+        ("我家通州区梨园镇云景里小区5号楼2单元801", "通州区梨园镇云景里小区5号楼2单元801"),
+        ("送到万科城市花园A区15幢604", "万科城市花园A区15幢604"),
+        ("他住在深圳市南山区科技园南区R3-A栋705", "深圳市南山区科技园南区R3-A栋705"),
+        ("石家庄裕华区建华小区17-3-402，收", "石家庄裕华区建华小区17-3-402"),
+        ("浦东新区金杨新村8-3-201", "浦东新区金杨新村8-3-201"),
+        ("成都市高新区南苑小区3-2-1103", "成都市高新区南苑小区3-2-1103"),
+        ("沈阳铁西区十二路9巷3号", "沈阳铁西区十二路9巷3号"),
+        ("我在安徽省六安市金安区三十铺镇石塘村李庄组17号", "安徽省六安市金安区三十铺镇石塘村李庄组17号"),
+        ("湖南省宁乡市双江口镇白玉村大塘冲组6号", "湖南省宁乡市双江口镇白玉村大塘冲组6号"),
+        ("台北市大安區忠孝東路四段170巷6弄22號3樓", "台北市大安區忠孝東路四段170巷6弄22號3樓"),
+        ("新北市板橋區文化路一段188巷12號5樓", "新北市板橋區文化路一段188巷12號5樓"),
+        ("台北市信義區松仁巷27弄3號5樓", "台北市信義區松仁巷27弄3號5樓"),
+        ("高雄市三民區建國二路30巷5弄8號", "高雄市三民區建國二路30巷5弄8號"),
+        ("第45单请按浙江省宁波市鄞州区中山东路一百二十八弄六号登记", "浙江省宁波市鄞州区中山东路一百二十八弄六号"),
+        ("单子改用北京市西城区车公庄大街9号送", "北京市西城区车公庄大街9号"),
+        ("麻烦你催温州市鹿城区人民路100号的件", "温州市鹿城区人民路100号"),
+    ],
+)
+def test_an_address_is_found_whole_and_no_wider(text: str, value: str) -> None:
+    assert found(text) == [("ADDRESS", value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "请去三区5号楼找我",
+        "请到客服中心3号楼办理",
+        "会议室在A座3层",
+        "小区2026-11-21停水",
+        "花园8-10点开放",
+        "二期工程3号楼验收合格",
+        "工作组3号通知",
+        "套餐17-3-402版本",
+        "万达广场三区5号楼有活动",
+        "社区活动3号开始",
+        "小区400-820-8820报修",
+        "望京西园三区怎么走",
+    ],
+)
+def test_a_place_without_a_flat_is_nobodys(text: str) -> None:
+    assert found(text) == []
+
+
+def test_an_address_that_the_answer_repeats_is_one_whatever_stands_before_it() -> None:
+    house = "浙江省宁波市鄞州区中山东路一百二十八弄六号三零二室"
+    made = redact([("user", f"第45单请按{house}登记")], f"好的，第45单已按{house}登记，下午生效")
+    assert made.turns[0][1] == "第45单请按[ADDRESS_1]登记"
+    assert (made.target, made.reason) == ("好的，第45单已按[ADDRESS_1]登记，下午生效", None)
+
+
+@pytest.mark.parametrize(
+    ("allow", "target", "stays"),
+    [
+        ("世纪大道2188号", "请寄到上海市浦东新区世纪大道2188号9楼理赔部", True),
+        ("世纪大道2188号", "世纪大道2188号9楼901室", True),
+        ("世纪大道2188号", "世纪大道2188号B座12层", True),
+        ("世纪大道2188号", "世纪大道2188号金茂大厦9楼", True),
+        ("上海市浦东新区世纪大道2188号", "上海市浦东新区世纪大道2188号九楼", True),
+        ("世纪大道2188号", "世纪大道2189号9楼", False),
+        ("世纪大道2188号", "世纪大道2188号9楼和世纪大道2190号9楼", False),
+        ("世纪大道", "世纪大道2188号9楼", False),
+        ("上海市", "上海市浦东新区世纪大道2188号9楼", False),
+        ("愚园路88弄", "愚园路88弄5号302室", False),
+        ("浙A8K2M6", "班车是浙A·8K2M6", True),
+        ("浙A8K2M6", "班车是浙A8K2M7", False),
+    ],
+)
+def test_a_floor_of_an_allowed_house_is_allowed_and_no_other_house(allow: str, target: str, stays: bool) -> None:
+    assert (redact([("user", "?")], target, allowed=allowing([allow])).reason is None) is stays
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("微信号lina_mm8866，请核对", "lina_mm8866"),
+        ("微信lina_mm8866就是她", "lina_mm8866"),
+        ("微信 lina20208866 加我", "lina20208866"),
+        ("薇信leizi20200101", "leizi20200101"),
+        ("负责人（QQ号398712345）", "398712345"),
+        ("QQ398712345", "398712345"),
+        ("扣扣 ２８３６４７１９０５", "２８３６４７１９０５"),
+        ("抖音号dy8866lina", "dy8866lina"),
+        ("Line ID: lina.marsh", "lina.marsh"),
+        ("telegram: @lina.marsh_88", "lina.marsh_88"),
+    ],
+)
+def test_an_account_is_found_without_a_sign_before_it(text: str, value: str) -> None:
+    assert found(text) == [("ACCOUNT", value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "微信errcode40001是什么意思",
+        "微信号6-20位",
+        "QQ2024版打不开",
+        "微信8.0.34闪退",
+        "微信Windows11打不开",
+        "QQ9.7.15.29157 下载",
+        "微信支付v3接口",
+        "telegram: t.me/thumbs",
+        "微信iPhone15Pro用不了",
+        "加微信领红包",
+    ],
+)
+def test_what_stands_behind_a_messengers_name_is_not_always_an_account(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["622202-020011-2230129", "622202 020011 2230129", "6222020200112230129", "622202-020011-2230128"],
+)
+def test_an_announced_card_is_one_in_any_groups(number: str) -> None:
+    assert found(f"卡号 {number}") == [("CARD", number)] == found(f"我的银行卡是{number}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "彩票 03 08 15 22 27 31 + 09",
+        "开奖号码 03 08 15 22 27 31 加 09",
+        "中奖号 01 13 18 22 30 33",
+        "03 08 15 22 27 怎么查",
+        "winning numbers: 04 11 19 23 42",
+        "数列：1 5 8 1 3 2 1 3 4 5 5",
+        "坐标 135 2046 7788 处",
+        "案件4539 5787 6362 1486还没有结案",
+        "案件编号：4539 5787 6362 1486",
+        "serial number: 4539 5787 6362 1486",
+        "postgresql://USER:PASSWORD@HOST:5432/DBNAME",
+        "mysql://root:<your-password>@db/app",
+        "redis://user:****@cache:6379",
+        "postgres://app:${DB_PASSWORD}@db/app",
+        "AKIAIOSFODNN7EXAMPLE",
+        "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "git config --global user.email you@example.com",
+    ],
+)
+def test_what_is_drawn_counted_or_printed_in_manuals_is_nobodys(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("mon numéro 06 12 34 56 78", "PHONE", "06 12 34 56 78"),
+        ("call 01 13 18 22 30", "PHONE", "01 13 18 22 30"),
+        ("案件的联系电话13812345678", "PHONE", "13812345678"),
+        ("中奖了，打13812345678找我", "PHONE", "13812345678"),
+        ("案件退款到4539 5787 6362 1486", "CARD", "4539 5787 6362 1486"),
+        ("postgres://app:Hunter2@db/app", "SECRET", "Hunter2"),
+        ("AKIAABCDEFGHIJKLMN23", "SECRET", "AKIAABCDEFGHIJKLMN23"),
+        ("youyou@example.com", "EMAIL", "youyou@example.com"),
+        ("you@shop.test", "EMAIL", "you@shop.test"),
+    ],
+)
+def test_what_only_looks_drawn_or_made_up_is_found(text: str, kind: str, value: str) -> None:
+    assert found(text) == [(kind, value)]
+
+
+def test_the_last_sign_of_a_password_goes_with_it() -> None:
+    made = redact([("user", "密码是 Abc123!")], "Your password Abc123! is weak, Abc123 too.")
+    assert made.turns[0][1] == "密码是 [SECRET_1]"
+    assert (made.target, made.reason) == ("Your password [SECRET_1] is weak, [SECRET_1] too.", None)
+    assert found("my password is hunter22!!") == [("SECRET", "hunter22!!")]
+    assert found("密码是Abc123！请尽快修改") == [("SECRET", "Abc123")]
+    assert found("is the password Abc123?") == [] or "?" not in found("is the password Abc123?")[0][1]
+
+
+@pytest.mark.parametrize(
+    "plate",
+    [
+        "浙A8K2M6",
+        "沪C·9T871",
+        "粤BD12345",
+        "川A6L22Z",
+        "苏E7P39Q",
+        "粤Z1234港",
+        "京a 12345",
+        "云A·12F45",
+        "鲁B1234挂",
+        "粤Ｂ１２３４５",
+    ],
+)
+def test_a_cars_plate_is_its_owners(plate: str) -> None:
+    assert found(f"我的车牌{plate}，能进吗") == [("PLATE", plate)] == found(f"{plate}停在门口")
+    assert redact([("user", "哪辆车挡道了")], f"{plate}，已通知车主挪车").reason == "personal_data_in_target"
+    made = redact([("user", f"我是{plate}")], f"{plate.replace('·', '')}登记了")
+    assert (made.turns[0][1], made.target, made.reason) == ("我是[PLATE_1]", "[PLATE_1]登记了", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "最新A12345款",
+        "新S2023款",
+        "黑A4纸",
+        "浙A1234567890",
+        "京ABCDEF大楼",
+        "阿里云A10013实例",
+        "沪A股12345点",
+        "型号 川A12345",
+        "鲁大师V6.1234",
+        "粤B-2026-11-21",
+        "京E5座",
+    ],
+)
+def test_what_begins_like_a_plate_is_none(text: str) -> None:
+    assert [kind for kind, _ in found(text)] == []
+
+
+def test_rows_tell_whose_data_they_held_and_not_which() -> None:
+    def private(*turns: tuple[str, str]) -> str:
+        return redact(turns, "好的。").private
+
+    mine = private(("user", "查13812345678的进度"))
+    assert mine == private(("user", "查138-1234-5678的进度")) != private(("user", "查13912345678的进度"))
+    assert private(("user", "查我的进度")) == "" != mine and "138" not in mine
+    system = ("system", "The user's phone is 13812345678.")
+    assert private(system, ("user", "怎么退货")) == "", (
+        "what a system prompt says of each user is no question of theirs"
+    )

@@ -7,7 +7,7 @@ import pytest
 
 from thumbwheel.artifacts import ArtifactStore
 from thumbwheel.errors import StoreUnavailable
-from thumbwheel.eventlog.references import MOST_BYTES, outline, resolve
+from thumbwheel.eventlog.references import MOST_BYTES, outline, resolve, weight
 from thumbwheel.events import decode
 
 
@@ -29,6 +29,14 @@ def test_what_does_not_fit_goes_by_reference_and_comes_back(artifacts: ArtifactS
     assert outline(artifacts, value) == reference, "a retried one takes no more room"
     assert [len(folder.name) for folder in artifacts.root.iterdir()] == [64], "nothing else is left behind"
     assert resolve(artifacts, reference) == value
+
+
+def test_what_it_weighs_is_known_before_it_is_fetched(artifacts: ArtifactStore) -> None:
+    value = b"x" * 5_000
+    reference = outline(artifacts, value, most=4)
+    assert (weight(value), weight(reference), weight(b"")) == (5_000, 5_000, 0)
+    nonsense = reference.replace(b'"bytes":5000', b'"bytes":-7'), reference[:-1]
+    assert [weight(one) for one in nonsense] == [len(one) for one in nonsense]
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed", "nonsense"])

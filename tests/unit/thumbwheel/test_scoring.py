@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,6 @@ from retrain.evaluate import HeldOut, Sides
 from retrain.evidence import scores
 from retrain.general import form_marks
 from retrain.rows import Row
-from thumbwheel import scoring
 from thumbwheel.errors import JobError
 from thumbwheel.scorers import Scorer, parse_scorer
 from thumbwheel.scoring import bounded
@@ -25,13 +25,8 @@ SCORERS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def little_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "MOST_S", 0.1)
-
-
 def second(raw: dict[str, object]) -> list[Scorer]:
-    return [parse_scorer({"kind": "exact"}), parse_scorer(raw)]
+    return [parse_scorer({"kind": "exact"}), replace(parse_scorer(raw), most_s=0.1)]
 
 
 @pytest.mark.parametrize("raw", SCORERS)
@@ -51,10 +46,10 @@ def test_a_costly_mark_of_the_form_is_named(raw: dict[str, object]) -> None:
 
 def test_the_limit_ends_with_the_work_whatever_its_end() -> None:
     before = signal.getsignal(signal.SIGVTALRM)
-    with bounded("a scorer"):
+    with bounded("a scorer", 9.0):
         assert signal.getitimer(signal.ITIMER_VIRTUAL)[0] > 0
     for error in (ValueError, JobError):
-        with pytest.raises(error), bounded("a scorer"):
+        with pytest.raises(error), bounded("a scorer", 9.0):
             raise error
     assert signal.getitimer(signal.ITIMER_VIRTUAL)[0] == 0
     assert signal.getsignal(signal.SIGVTALRM) == before

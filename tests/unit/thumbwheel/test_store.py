@@ -261,6 +261,16 @@ def test_a_ruling_on_what_its_author_has_replaced_does_nothing(store: Store) -> 
         assert data_rows.ledger(tx, "support")["refused"] == {"too_short": 1}
 
 
+def test_a_ruling_finds_what_was_given_up_meanwhile(store: Store) -> None:
+    with store.write() as tx:
+        ingestion.ingest(tx, [inference()], [(1, feedback()), (2, feedback("fb-2", author="ann"))])
+        ingestion.give_up(tx, 200)
+        dataset_rows.rule(tx, [Ruling("fb-1", 200, 1, ("waiting", "no_run_yet"), "waiting", "contradiction")])
+        dataset_rows.rule(tx, [Ruling("fb-2", 200, 2, ("refused", "too_short"), "waiting", "contradiction")])
+        found = data_rows.ledger(tx, "support")
+    assert (found["waiting"], found["refused"]) == ({"contradiction": 1}, {"unused": 1})
+
+
 def test_a_partition_has_one_reader_however_many_take_it(store: Store) -> None:
     def take() -> tuple[int, int]:
         with store.write(alone=False) as tx:

@@ -228,7 +228,7 @@ def everywhere(place: Place) -> tuple[str, str]:
     reference = references.outline(place.artifacts, events.encode(big), most=10)
     place.log.append(INFERENCE, [(big.id, reference)], durable=True)
     spool = Spool(place.home.spool, 1 << 20)
-    assert spool.add([events.encode(place.answer(who, word, 5)) for who, word in ((HER, HERS), (HIM, HIS))]) == 0
+    assert all(spool.add([events.encode(place.answer(who, word, 5)) for who, word in ((HER, HERS), (HIM, HIS))]))
     with place.store.write() as tx:
         fleet_rows.record(tx, NOW, "ann", "test", "support", {"names": [HER]}, None)
     return dataset, report

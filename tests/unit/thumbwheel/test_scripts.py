@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from feedback.scripts import script_of
+from thumbwheel.scripts import script_of
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 A tag that few questions have is thin: what was learnt of it cannot be told, as a quarter of its questions at most are
 held out. Tags are an application's words and might be anybody's name: one in which the rules find personal data, and
 more than MOST_TAGS, are counted and not shown. It knows nothing of meaning.
+
+Rows are lines of `rows.jsonl`, so that the same can be counted of what an erasure leaves of them.
 """
 
 from __future__ import annotations
@@ -10,29 +12,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from feedback import splits
-from feedback.scripts import script_of
-from feedback.snapshot import Example
+from thumbwheel.dataset_files import SPLITS
 from thumbwheel.redact import find
+from thumbwheel.scripts import script_of
 
 THIN = 20  # groups
 MOST_TAGS = 200
 
 
-def coverage_of(examples: Sequence[Example], tags: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """`{"tags", "untagged", "unshown_tags", "scripts", "thin", "thin_under"}`; `tags` are by example."""
-    by_tag: dict[str, list[Example]] = {}
-    by_script: dict[str, list[Example]] = {}
-    for example in examples:
-        for tag in dict.fromkeys(tags[example.id]):
-            by_tag.setdefault(tag, []).append(example)
-        by_script.setdefault(script_of(example.proposal.turns[-1][1]), []).append(example)
+Line = Mapping[str, Any]
+
+
+def coverage_of(rows: Sequence[Line], tags: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """`{"tags", "untagged", "unshown_tags", "scripts", "thin", "thin_under"}`; `tags` are by row."""
+    by_tag: dict[str, list[Line]] = {}
+    by_script: dict[str, list[Line]] = {}
+    for row in rows:
+        for tag in dict.fromkeys(tags[row["id"]]):
+            by_tag.setdefault(tag, []).append(row)
+        by_script.setdefault(script_of(row["messages"][-1]["content"]), []).append(row)
     ranked = sorted(by_tag, key=lambda tag: (-len(by_tag[tag]), tag))
     shown = sorted([tag for tag in ranked if not find(tag)][:MOST_TAGS])
     counts = {tag: _counts(by_tag[tag]) for tag in shown}
     return {
         "tags": counts,
-        "untagged": _counts([example for example in examples if not tags[example.id]]),
+        "untagged": _counts([row for row in rows if not tags[row["id"]]]),
         "unshown_tags": len(by_tag) - len(shown),
         "scripts": {script: _counts(by_script[script]) for script in sorted(by_script)},
         "thin": [tag for tag in shown if counts[tag]["groups"] < THIN],
@@ -54,11 +58,11 @@ def in_words(coverage: Mapping[str, Any]) -> list[str]:
     return [*words, f"Questions by script: {scripts}."] if scripts else words
 
 
-def _counts(examples: Iterable[Example]) -> dict[str, Any]:
-    held = list(examples)
+def _counts(rows: Iterable[Line]) -> dict[str, Any]:
+    held = list(rows)
     return {
         "rows": len(held),
-        "groups": len({example.group for example in held}),
-        "authors": len({example.proposal.author for example in held}),
-        "splits": {split: sum(example.split == split for example in held) for split in splits.SPLITS},
+        "groups": len({row["group"] for row in held}),
+        "authors": len({row["author"] for row in held}),
+        "splits": {split: sum(row["split"] == split for row in held) for split in SPLITS},
     }

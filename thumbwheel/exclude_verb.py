@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from thumbwheel import admin_client, events, lineage
-from thumbwheel.cli import a_text, add_json, parser, settings_from
+from thumbwheel.cli import COMMAND_LINE, a_text, add_json, parser, settings_from
 from thumbwheel.clock import system_clock
 from thumbwheel.errors import NotFound
 from thumbwheel.eventlog.opening import open_log
@@ -31,7 +31,6 @@ from thumbwheel.printable import printable, printable_lines
 from thumbwheel.store import fleet_rows, release_rows, schema
 from thumbwheel.store.connection import existing_store
 
-WHO = "command line"
 MOST = 1_000  # characters of a reason, a name or an id
 
 
@@ -46,7 +45,7 @@ def run(argv: list[str]) -> int:
     event = ExclusionEvent(
         id=new_id("exclusion", now_ms),
         at_ms=now_ms,
-        by=WHO,
+        by=COMMAND_LINE,
         what=what,
         value=value,
         channel=arguments.channel,
@@ -63,7 +62,7 @@ def run(argv: list[str]) -> int:
             log.append(CURATION, [(event.id, events.encode(event))], durable=True)
         with store.write() as tx:  # without the value, which may be a person's name
             done = {"what": what, "exclusion": event.id, "withdrawn": event.withdrawn, "reason": event.reason}
-            fleet_rows.record(tx, now_ms, WHO, "exclude", arguments.channel, None, done)
+            fleet_rows.record(tx, now_ms, COMMAND_LINE, "exclude", arguments.channel, None, done)
     told = {"exclusion": event.id, "withdrawn": event.withdrawn, **told}
     if arguments.run:
         told["run"] = admin_client.call(home, "POST", f"/admin/v1/channels/{arguments.channel}/runs", {})["id"]

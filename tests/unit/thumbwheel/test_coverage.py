@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from feedback.coverage import MOST_TAGS, THIN, in_words
 from feedback.curate import curate
 from feedback.join import Joined
 from feedback.snapshot import Snapshot
 from tests.unit.feedback.test_mix import many, row
+from thumbwheel.coverage import MOST_TAGS, THIN, in_words
 
 
 def coverage(rows: list[Joined]) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from feedback.addressed import speaks_to_model
 from feedback.blocked import blocking, holds_blocked
-from feedback.clean import clean, compared, says_nothing, width
+from feedback.clean import clean, compared, in_one_width, says_nothing, width
 from feedback.dedupe import Proposal
 from feedback.join import Joined, Turn, characters, texts, turns
-from feedback.mojibake import is_mojibake
-from feedback.reviewed import NOTHING_SAID, Words, ruled
+from feedback.mojibake import is_damaged, is_mojibake
+from feedback.rulings import NOTHING_SAID, Words, ruled
 from feedback.snapshot import Limits, Snapshot, Verdict
 from feedback.unfinished import is_unfinished
 from thumbwheel.ledger import (
@@ -20,7 +20,6 @@ from thumbwheel.ledger import (
     DEGENERATE,
     EMPTY,
     INFERENCE_NOT_SEEN,
-    INFERENCE_UNKNOWN,
     MOJIBAKE,
     NO_CORRECTION,
     NO_USER_TURN,
@@ -50,17 +49,15 @@ class Wants:
     clean: Clean
     terms: re.Pattern[str]
     allowed: Allowed
-    unseen_ms: int  # feedback that was received then, or before, waits for its inference no longer
 
 
 def wants_of(snapshot: Snapshot) -> Wants:
     """What the snapshot's channel asks of its rows."""
     clean = snapshot.clean
-    unseen_ms = snapshot.as_of_ms - snapshot.window_ms
-    return Wants(snapshot.limits, clean, blocking(clean.blocked_terms), allowing(clean.allow), unseen_ms)
+    return Wants(snapshot.limits, clean, blocking(clean.blocked_terms), allowing(clean.allow))
 
 
-def propose(
+def screened(
     row: Joined, is_superseded: bool, wants: Wants, names: Sequence[str], words: Words = NOTHING_SAID
 ) -> Proposal | Verdict:
     """The correction, or state and reason.
@@ -72,7 +69,7 @@ def propose(
     if row.barred is not None:
         return REFUSED, row.barred
     if row.messages is None:
-        return (REFUSED, INFERENCE_UNKNOWN) if row.at_ms <= wants.unseen_ms else (WAITING, INFERENCE_NOT_SEEN)
+        return WAITING, INFERENCE_NOT_SEEN
     found = ruled(row, words)
     if not isinstance(found, Joined):
         return found
@@ -100,6 +97,7 @@ def propose(
         dict(without.found),
         decided=words.decided,
         reviews=words.reviews,
+        private=without.private,
     )
 
 
@@ -127,14 +125,14 @@ def fault_of(raw: str, target: str, answer: str | None, wants: Wants) -> str | N
         return EMPTY
     if width(target) > limits.max_width or len(target) > (policy.max_chars or len(target)):
         return TOO_LONG
-    if is_mojibake(raw):
+    if is_damaged(raw):
         return MOJIBAKE
     if says_nothing(target):
         return DEGENERATE
     if width(target) < limits.min_width or len(target) < (policy.min_chars or 0):
         return TOO_SHORT
     # Not `compared`: a correction of capitals or of line breaks is a correction, and may be just what the house wants.
-    if answer is not None and target == answer.strip():
+    if answer is not None and in_one_width(target) == in_one_width(answer.strip()):
         return SELF_IDENTICAL
     if holds_blocked(target, wants.terms, policy.allow):
         return BLOCKED_TERM

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from thumbwheel import admin_client
+from thumbwheel.adjudication import ARBITER, EDIT, REFUSE, VERDICTS
 from thumbwheel.agreement import WEIGHTS
 from thumbwheel.cli import add_json, an_id, parser, settings_from
 from thumbwheel.clock import as_told
 from thumbwheel.errors import InvalidRequest
 from thumbwheel.home import Home
 from thumbwheel.printable import printable_lines
-from thumbwheel.reviewing import ARBITER, EDIT, REFUSE, VERDICTS
 
 LIST, SAMPLE, SHOW, AGREEMENT = "list", "sample", "show", "agreement"
 LIMIT = 20

@@ -5,7 +5,6 @@ import random
 import pytest
 
 from feedback.curate import curate
-from feedback.excluding import excluded
 from tests.unit.feedback.test_curate import parsed, row, said, snapshot
 from thumbwheel.events import ExclusionEvent
 
@@ -26,7 +25,6 @@ def test_it_is_refused_whatever_it_says_and_others_are_not(what: str, value: str
 
 def test_a_withdrawn_one_teaches_again() -> None:
     withdrawn = [exclusion("author", "u1"), exclusion("author", "u1", 2, withdrawn=True)]
-    assert excluded([row(1)], withdrawn) == frozenset()
     assert curate(snapshot([row(1)], exclusions=withdrawn)).verdicts["fb-1"] == ("used", None)
 
 

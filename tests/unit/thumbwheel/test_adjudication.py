@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbwheel import reviewing
+from thumbwheel import adjudication
+from thumbwheel.adjudication import judge
 from thumbwheel.events import ReviewEvent
-from thumbwheel.reviewing import judge
 
 AUTHOR = "u1"
 
@@ -21,7 +21,7 @@ def said(reviewer: str, verdict: str = "approve", at_ms: int = 0, **fields: Any)
 
 def state(*reviews: ReviewEvent, needed: int = 1, author: str | None = AUTHOR) -> str:
     found = judge(reviews, needed, author).get(None)
-    return reviewing.OPEN if found is None else found.state
+    return adjudication.OPEN if found is None else found.state
 
 
 def edit(reviewer: str, target: str, **fields: Any) -> ReviewEvent:
@@ -96,7 +96,7 @@ def test_each_target_is_judged_for_itself() -> None:
 
 
 def decided(*reviews: ReviewEvent) -> tuple[str, str | None] | None:
-    found = reviewing.decision(judge(reviews, 1, AUTHOR))
+    found = adjudication.decision(judge(reviews, 1, AUTHOR))
     return None if found is None else (found.state, found.proposal)
 
 
@@ -114,9 +114,9 @@ def test_the_decision_of_a_feedback() -> None:
 
 
 def test_the_same_word_again_is_the_same_review() -> None:
-    first = reviewing.review_id(said("a"), None)
-    assert first == reviewing.review_id(said("a", at_ms=99), None)
-    assert first == reviewing.review_id(said("a"), said("a", id=first))
+    first = adjudication.review_id(said("a"), None)
+    assert first == adjudication.review_id(said("a", at_ms=99), None)
+    assert first == adjudication.review_id(said("a"), said("a", id=first))
     others = [
         said("b"),
         said("a", "refuse", reason="no"),
@@ -127,13 +127,13 @@ def test_the_same_word_again_is_the_same_review() -> None:
         said("a", feedback="fb-2"),
         said("a", channel="other"),
     ]
-    assert len({first, *(reviewing.review_id(other, None) for other in others)}) == len(others) + 1
+    assert len({first, *(adjudication.review_id(other, None) for other in others)}) == len(others) + 1
 
 
 def test_who_returns_to_an_earlier_word_says_something_new() -> None:
-    yes = said("a", id=reviewing.review_id(said("a"), None))
-    no = said("a", "refuse", reason="no", id=reviewing.review_id(said("a", "refuse", reason="no"), yes))
-    again = reviewing.review_id(said("a"), no)
+    yes = said("a", id=adjudication.review_id(said("a"), None))
+    no = said("a", "refuse", reason="no", id=adjudication.review_id(said("a", "refuse", reason="no"), yes))
+    again = adjudication.review_id(said("a"), no)
     assert len({yes.id, no.id, again}) == 3
 
 
@@ -142,9 +142,9 @@ def test_who_returns_to_an_earlier_word_says_something_new() -> None:
 
 def test_a_sample_is_drawn_by_its_seed() -> None:
     waiting = [f"fb-{n}" for n in range(200)]
-    drawn = reviewing.sample(waiting, 20, "monday")
-    assert drawn == reviewing.sample(waiting[::-1], 20, "monday")
-    assert drawn != reviewing.sample(waiting, 20, "tuesday") and drawn != waiting[:20]
-    assert len(set(drawn)) == 20 and reviewing.sample(waiting, 300, "monday")[:20] == drawn
+    drawn = adjudication.sample(waiting, 20, "monday")
+    assert drawn == adjudication.sample(waiting[::-1], 20, "monday")
+    assert drawn != adjudication.sample(waiting, 20, "tuesday") and drawn != waiting[:20]
+    assert len(set(drawn)) == 20 and adjudication.sample(waiting, 300, "monday")[:20] == drawn
     left = [one for one in waiting if one != drawn[0]]
-    assert reviewing.sample(left, 19, "monday") == drawn[1:]
+    assert adjudication.sample(left, 19, "monday") == drawn[1:]

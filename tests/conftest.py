@@ -1,4 +1,4 @@
-"""Servers that integration tests share: started once a session, and only where a test asks for one."""
+"""The broker that tests share: started once a session, and only where a test asks for one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.kafka_broker import Broker, kafka_home
+from tests.integration.kafka_broker import Broker, demanded, kafka_home
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -21,15 +21,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A Kafka broker, started once; a newcomer without Kafka skips what needs it, CI does not."""
-    home = kafka_home()
-    if home is None:
-        missing = (
-            "no Kafka: name its folder in KAFKA_HOME (tests/integration/kafka_broker.py), and have java 17 on PATH"
-        )
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    started = Broker(home, tmp_path_factory.mktemp("kafka"))
+    started = Broker(demanded(), tmp_path_factory.mktemp("kafka"))
     started.start()
     yield started
     started.kill()
