@@ -62,7 +62,7 @@ _FORMS = (
 )
 # Scripts whose words no blank parts.
 _UNPARTED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_JOINED = re.compile(rf"(?<=[{_UNPARTED}]) (?=[{_UNPARTED}])")
+_JOINED = re.compile(rf"(?<=[{_UNPARTED}])[ \-_.·*](?=[{_UNPARTED}])")  # what a term is written apart with
 
 
 def blocking(terms: Iterable[str]) -> re.Pattern[str]:

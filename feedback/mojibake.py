@@ -57,6 +57,7 @@ _CONTROL = r"(?:[\x80-\x84\x86-\x9a\x9c-\x9f]|\x9b(?![\d;]*[A-Za-z]))"
 _BESIDE = rf"(?:{_CONTROL}[\xa0-\xff]|[\xa0-\xff]{_CONTROL})"
 _CONTROLS = re.compile(rf"{_BESIDE}.*{_BESIDE}", re.DOTALL)
 _IN_A_WORD = re.compile(rf"[A-Za-z]{_CONTROL}[A-Za-z]")
+_KANA_AS_JAPANESE = re.compile("[縺繧繝].*[縺繧繝]", re.DOTALL)  # UTF-8 as Shift-JIS: its kana begin with these
 _KANA_AS_WESTERN = re.compile(r"(?:[‚ƒ][^\x00-\x3f\s]){3,}")  # Shift-JIS as Windows-1252: the kana's first byte
 MOST_SINGLE = 0.7  # of a run's bytes that must make sense as UTF-8
 _MANY_HAN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uff00-\uff60\u3001-\u3011]")
@@ -76,6 +77,7 @@ def is_mojibake(text: str) -> bool:
     return (
         _CONTROLS.search(text) is not None
         or _KANA_AS_WESTERN.search(text) is not None
+        or _KANA_AS_JAPANESE.search(text) is not None
         or _utf8_as_western(text)
         or _CYRILLIC.search(text) is not None
         or _utf8_as_gbk(text)

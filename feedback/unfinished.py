@@ -110,6 +110,7 @@ _FEWEST = 3  # words or so before a conjunction that make it an end and no title
 _OPENERS = {"(": ")", "（": "）", "[": "]", "【": "】", "{": "}", "「": "」", "『": "』", "《": "》"}
 _CLOSERS = frozenset(_OPENERS.values())
 _FACE = re.compile(r"(?:[:;]|(?<![\w)\]])=)[-o^']?\((?![\w(])")  # f(x)=(x+1 has none
+_ESCAPED = re.compile(r"\\[(\[{]")  # of a pattern: it opens nothing
 _COLOUR = re.compile(r"\[\d{0,3}(?:;\d{1,3})*[mKHJ](?![A-Za-z\]])")  # a terminal's, whose escape character got lost
 
 
@@ -118,7 +119,7 @@ def is_unfinished(text: str) -> bool:
     text = text.rstrip()
     if text.count(_FENCE) % 2 or _BARE_ITEM.search("\n" + text[-END:]):
         return True
-    prose = _COLOUR.sub("", _FACE.sub("☹", _CODE.sub("x", text))).rstrip()
+    prose = _COLOUR.sub("", _ESCAPED.sub("x", _FACE.sub("☹", _CODE.sub("x", text)))).rstrip()
     end = prose[-END:]
     if _KEYS.search(end):
         prose = end = prose[:-1].rstrip()

@@ -79,7 +79,8 @@ _PHONES = (
 )
 _TO_CALL = re.compile(
     r"(?:电话|手机|联系方式|座机|致电|拨打|回电|(?<![A-Za-z])(?:tel|telephone|phone|call|mobile|cell|fax|text|whatsapp|"
-    r"dial)(?![A-Za-z]))[^\d\n]{0,12}?(\(?\d(?:[ .\-()]{0,2}\d){6,14})(?![\d])",
+    # A bracket within is closed again: behind a hotline's number come its hours.
+    r"dial)(?![A-Za-z]))[^\d\n]{0,12}?((?:\(\d{1,5}\)|\d)(?:[ .\-]{0,2}(?:\(\d{1,4}\)|\d)){2,14})(?!\d)",
     re.IGNORECASE,
 )
 _NOBODYS = re.compile(r"(?:86)?(?:[48]00\d{7}|95\d{3,6})|0?800\d{6,7}")

@@ -53,6 +53,11 @@ _PASSWORD = re.compile(
     r" ?['\"“‘`]?)([A-Za-z0-9!#$%&*+\-./?@^_~]{6,64})",
     re.IGNORECASE,
 )
+# Behind -p of a command line, without a blank.
+_IN_COMMAND = re.compile(
+    r"(?<![A-Za-z])(?:mysql|mysqldump|mysqladmin|mariadb)(?![A-Za-z])"
+    r"[^\n;|&，。\u4e00-\u9fff]{0,80}? -p([^\s'\"]{4,64})"
+)
 # After a blank alone only what no word is: letters, digits and signs together, or many letters and digits.
 _BARE_PASSWORD = re.compile(
     r"(?:(?<![A-Za-z])(?:password|passwd|passcode|pwd|passphrase)|密码|密碼|口令)(?: |/| / )"
@@ -86,7 +91,7 @@ def credentials(seen: View) -> Iterator[Span]:
 def _candidates(seen: View) -> Iterator[Span]:
     for found in _KNOWN.finditer(seen.text):
         yield span(seen, *found.span(), SECRET, found.group())
-    for pattern in (_IN_URL, _BEARER, _ONCE):
+    for pattern in (_IN_URL, _BEARER, _IN_COMMAND, _ONCE):
         for found in pattern.finditer(seen.text):
             yield span(seen, *found.span(1), SECRET, found.group(1))
     for found in (*_NAMED.finditer(seen.text), *_ASSIGNED.finditer(seen.text)):

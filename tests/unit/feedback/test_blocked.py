@@ -172,3 +172,10 @@ def test_a_built_in_term_by_itself_is_one(text: str) -> None:
 
 def test_a_term_that_the_channel_names_itself_holds_anywhere() -> None:
     assert holds_blocked("急死妈妈了", blocking(["死妈"]))
+
+
+def test_a_term_written_apart_is_found() -> None:
+    terms = blocking(["代抢票"])
+    for text in ("支持代-抢-票", "代 抢 票", "代.抢.票", "代*抢*票", "代_抢_票"):
+        assert holds_blocked(text, terms), text
+    assert not holds_blocked("代为抢修，票在前台", terms) and not holds_blocked("古代/抢救/票根", terms)

@@ -298,3 +298,10 @@ def test_a_question_with_lost_quotes_can_still_be_read() -> None:
 def test_an_apostrophe_that_became_a_control_spoils_an_answer_and_no_question() -> None:
     assert is_damaged("don\x92t worry")
     assert not is_mojibake("don\x92t worry")
+
+
+def test_utf8_that_was_read_as_shift_jis() -> None:
+    for text in ("手袋をつけてください", "ありがとうございます", "カメラを確認します"):
+        wrong = text.encode().decode("shift_jis", "ignore")
+        assert is_mojibake(wrong) and not is_mojibake(text), wrong
+    assert not is_mojibake("『縺』という漢字")

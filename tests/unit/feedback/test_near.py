@@ -203,3 +203,18 @@ def test_case_script_numerals_and_courtesy_are_form(one: str, other: str) -> Non
 )
 def test_case_script_numerals_and_courtesy_hide_no_meaning(one: str, other: str) -> None:
     assert not is_near(row(one), row(other)) and first_near([row(one), row(other)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("列车广播报错站名了", "谢谢提醒，本周五更新"), ("列车广播报错站名了？？", "谢谢您提醒，本周五更新～")),
+        (("影集里能不能加一页合照", "可以加，最多两页"), ("影集里能不能加一页合照吖", "可以加的，最多两页哈")),
+        (("租的禮服弄上紅酒怎麼賠償", "輕微污漬收清洗費"), ("租的礼服弄上红酒怎么赔偿", "轻微污渍收清洗费")),
+        (("小麥澱粉怎麼熬", "去麵筋後慢火熬"), ("小麦淀粉怎么熬呐", "去面筋后慢火熬")),
+    ],
+)
+def test_courtesy_particles_and_the_form_of_characters_are_no_difference(
+    one: tuple[str, str], other: tuple[str, str]
+) -> None:
+    assert is_near(*(said((("user", question),), target) for question, target in (one, other)))

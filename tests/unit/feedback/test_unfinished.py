@@ -362,3 +362,9 @@ def test_what_breaks_off_in_other_languages_and_formulae(text: str) -> None:
 @pytest.mark.parametrize("text", NAMED_OR_WHOLE)
 def test_a_keyword_that_is_named_and_short_replies_are_whole(text: str) -> None:
     assert not is_unfinished(text)
+
+
+@pytest.mark.parametrize("text", [r"用 \( 转义", r"Match it with \[ and no more", r"正则写成 a\{3"])
+def test_an_escaped_bracket_opens_nothing(text: str) -> None:
+    assert not is_unfinished(text)
+    assert is_unfinished(text.replace("\\", ""))

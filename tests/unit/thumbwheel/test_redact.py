@@ -489,3 +489,26 @@ def test_rows_tell_whose_data_they_held_and_not_which() -> None:
     assert private(system, ("user", "怎么退货")) == "", (
         "what a system prompt says of each user is no question of theirs"
     )
+
+
+@pytest.mark.parametrize("hours", ["（9:00-18:00）", "(9:00-18:00)", " (24小时)", "（工作日9:30起）", "（2个坐席）"])
+@pytest.mark.parametrize("before", ["请拨打服务热线", "电话", "Call "])
+def test_the_hours_behind_a_hotline_are_none_of_its_number(before: str, hours: str) -> None:
+    text = f"{before}021-64370000{hours}，谢谢。"
+    assert redact((("user", "?"),), text, None, allowing(["021-64370000"]), ()).target == text
+    masked = redact((("user", text),), "OK.", None, allowing([]), ()).turns[0][1]
+    assert masked == f"{before}[PHONE_1]{hours}，谢谢。"
+
+
+def test_brackets_within_an_announced_number_are_its_own() -> None:
+    for number in ("(021) 6437 0000", "86 (21) 64370000", "021-6437(0000)"):
+        masked = redact((("user", f"电话：{number}。"),), "OK.", None, allowing([]), ()).turns[0][1]
+        assert masked == "电话：[PHONE_1]。", number
+
+
+def test_a_password_on_a_command_line() -> None:
+    for command in ("mysql -uroot -pTr0ub4dor9x -h 10.2.3.4", "mysqldump -u app -phunter2hunter2 db"):
+        masked = redact((("user", f"{command} 连不上"),), "OK.", None, allowing([]), ()).turns[0][1]
+        assert "-p[SECRET_1]" in masked
+    plain = "mysql -u root -p 连不上，ssh -p2222 可以"
+    assert redact((("user", plain),), "OK.", None, allowing([]), ()).turns[0][1] == plain
