@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ AHEAD = 4_000  # records buffered of one partition before it is fetched no furth
 AHEAD_BYTES = 16 << 20  # and bytes of them; what the client had fetched by then comes on top, a MiB as a rule
 SESSION_MS = 10_000  # a member that is not heard of for so long loses its partitions
 METADATA_MS = 30_000  # how soon a member sees partitions that were added
+AGAIN_S = 0.05  # before a question that was answered by halves is asked again
 FRESH_S = 1.0  # and anyone else, who is asked how far a run must see
 
 
@@ -251,9 +252,22 @@ class Reader:
         return {name: self._consumer._cluster.partitions_for_topic(name) or () for name in self._topics}
 
     def _bounds(self, bound: Any, places: list[TopicPartition], deadline_s: float) -> dict[TopicPartition, int]:
-        with away("does not say where it ends"):
-            found: dict[TopicPartition, int] = bound(self._consumer, places, timeout_ms=_ms(deadline_s))
-        return found
+        return bounds(lambda: bound(self._consumer, places, timeout_ms=_ms(deadline_s)), deadline_s)
+
+
+def bounds(ask: Callable[[], dict[TopicPartition, int]], deadline_s: float) -> dict[TopicPartition, int]:
+    """What `ask` says, asked again where its answer lacks a partition. Raises StoreUnavailable.
+
+    Under load kafka-python 3.0.12 has looked for a partition in an answer of its own that had not all of them.
+    """
+    with away("does not say where it ends"):
+        while True:
+            try:
+                return ask()
+            except KeyError as lacking:
+                if time.monotonic() >= deadline_s:
+                    raise StoreUnavailable(f"the event log does not say where {lacking} ends") from lacking
+                time.sleep(AGAIN_S)
 
 
 def _ms(deadline_s: float) -> int:
