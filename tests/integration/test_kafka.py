@@ -415,10 +415,10 @@ def answers(log: EventLog) -> bool:
 
 def test_what_a_broker_did_not_take_is_let_go_with_its_thread(place: Place) -> None:
     log = open_log(place.settings, place.home, busy_ms=1_500)
-    log.append(FEEDBACK, [("k", b"1")], durable=True)
+    place.until(lambda: taken(log), "the log to take something")
     log.close()
     before = threading.active_count()
-    log.append(FEEDBACK, [("k", b"2")], durable=True)
+    place.until(lambda: taken(log), "and again")
     place.broker.freeze()
     try:
         for _ in range(3):
