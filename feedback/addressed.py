@@ -16,8 +16,9 @@ from feedback.clean import compared
 from feedback.simplified import simplified
 
 _SAY = (
-    r"(?:answer|reply|respond|say|output|repeat|tell (?:them|him|her|people|users?|everyone))"
-    r"(?! (?:to )?(?:\w+ )?(?:e-?mails?|mails?|messages?|letters?|sms|texts?|calls?|callers|strangers)\b)"
+    r"(?:(?:answer|reply|respond|say|output|repeat)"
+    r"(?! (?:to )?(?:\w+ )?(?:e-?mails?|mails?|messages?|letters?|sms|texts?|calls?|callers|strangers)\b)|"
+    r"tell (?:them|him|her|people|users?|everyone)(?! (?:to )?(?:\w+ )?(?:e-?mail|mail|message|letter|sms|text)\b))"
 )
 # What is the asker's own and what only people do: a house says so to its customers.
 _OWN = (
@@ -196,6 +197,7 @@ _TOLD = re.compile(
     # in Chinese: who it is, what it is to learn, what a word is to make it say
     rf"(?:记住|牢记|记得|从现在起|从现在开始|从今以后|从此)[^。！？\n]{{0,3}}?你(?:就)?是一?[个名位][^。！？，,\n]{{0,8}}?{_PLAYED}|"
     r"(?:记住|牢记|记得|从现在起|从此)[^。！？\n]{0,4}?你的(?:身份|角色|人设|名字)(?:就)?(?:是|叫|为)|"
+    r"你[^。！？\n您]{0,16}?[用以][^。！？，,\n您]{1,10}?的(?:口吻|口气|腔调|语气|人设)来?(?:说话|讲话|回答|回复|答复|聊天)|"
     r"(?:模型|机器人|智能客服|ai|人工智能)(?:必须|应该|应当|要|得|需要)"
     r"(?:(?:学会|学到|记住|牢记|知道)(?:[：:]|[，,]?(?:看到|遇到|凡|只要))|(?:优先|默认)?推荐(?![放在安使购尺配型])|默认?拒绝(?:回答|回复))|"
     rf"(?:看到|见到|听到|读到|出现)[“\"「『‘][^。！？\n”\"」』’]{{1,20}}[”\"」』’][^。！？\n您]{{0,8}}?"
@@ -232,7 +234,7 @@ _TOLD = re.compile(
     # in other languages: from now on always answer
     r"(?:앞으로|지금부터|이제부터)[^.!?\n]{0,30}(?:항상|무조건|반드시|꼭)[^.!?\n]{0,30}"
     r"(?:대답해|대답하세요|답해|답하세요|답변해|말해)(?!\s?드|\s?주시)|"
-    r"(?:今[後后]|これから|以[後后])[^。！？\n]{0,16}(?:聞|聞|质问|質問|問)[^。！？\n]{0,6}(?:たら|れば)[^。！？\n]{0,24}"
+    r"(?:今[後后]|これから|以[後后])[^。！？\n]{0,16}(?:闻|质问|问)[^。！？\n]{0,6}(?:たら|れば)[^。！？\n]{0,24}"
     r"(?:返答|回答)(?:する|せよ)|"
     r"\b(?:antworte|antworten sie|sag|sage)\b[^.!?]{0,20}\b(?:ab jetzt|ab sofort|künftig|von nun an)\b"
     r"[^.!?]{0,12}\b(?:immer|nur|stets)\b|"

@@ -21,6 +21,7 @@ BUILT_IN = (
     "cunt", "dickhead",
     "son of a bitch", "wanker", "twat", "faggot", "nigger", "retard", "kill yourself", "go to hell", "stfu",
     "piece of shit", "dumbass", "motherfucking", "fuckin", "eat shit", "f*ck", "f**k", "fck you", "you bitch",
+    "stupid bitch", "dumb bitch",
     "傻屄", "煞笔", "草泥马", "狗娘养", "王八蛋", "王八羔子", "滚犊子", "婊子", "智障东西", "妈了个逼", "艹你", "贱人",
     "死全家", "全家死", "妈卖批", "马勒戈壁", "尼玛的", "狗杂种", "小杂种", "野杂种", "狗日的", "操蛋",
     "冚家", "扑街仔", "仆街", "屌你", "丢你老母", "傻狗", "蠢猪", "蠢驴", "骚货", "贱货", "贱逼", "死妈", "臭傻",

@@ -29,8 +29,9 @@ _LIVED_IN = (
 )
 # House, door and flat: 17-3-402; no date and no telephone.
 _BARE = r"\d{1,3} ?[-—] ?(?:\d{1,2} ?[-—] ?)?(?!(?:19|20)\d\d(?!\d))\d{3,4}(?![-\d年月日号元分])"
+_NO_GATE = r"(?!(?:大?门|口|出口|入口)(?! ?\d))"  # where to go in, which is nobody's address
 _TAIL = (
-    rf"(?:[ ,-]{{0,2}}(?:{_HAN}{{1,8}}{_ESTATE}|{_HAN}{{0,5}}{_NUMBER} ?{_UNIT}|[A-Za-z] ?[座栋幢]|"
+    rf"(?:[ ,-]{{0,2}}(?:{_HAN}{{1,8}}{_ESTATE}|{_HAN}{{0,5}}{_NUMBER} ?{_UNIT}{_NO_GATE}|[A-Za-z] ?[座栋幢]|"
     rf"\d{{3,5}}(?![\d年月日天元块])))*"
 )
 _COUNTED = re.compile(rf"[一二三四五六七八九十百零〇]{{1,6}}(?= ?{_UNIT})")  # 一百号 is 100号

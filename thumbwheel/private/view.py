@@ -30,7 +30,8 @@ _WORDS = {
     for digit, words in enumerate(("zero oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"))
     for word in words.split()
 }
-_NUMERAL_RUN = re.compile(rf"[{''.join(_NUMERALS)}\d](?:[ .,，、-]?[{''.join(_NUMERALS)}\d]){{6,}}")
+_DIGIT = rf"(?!一[直下共般样起点些定旦律致个])[{''.join(_NUMERALS)}\d]"  # 一直 behind a number is a word
+_NUMERAL_RUN = re.compile(rf"{_DIGIT}(?:[ .,，、-]?{_DIGIT}){{6,}}")
 _WORD = rf"(?:{'|'.join(_WORDS)})"
 _WORD_RUN = re.compile(rf"(?<![A-Za-z]){_WORD}(?:[ ,.-]{{1,2}}{_WORD}){{6,}}(?![A-Za-z])", re.IGNORECASE)
 _ONE_WORD = re.compile(_WORD, re.IGNORECASE)

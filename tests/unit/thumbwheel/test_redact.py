@@ -512,3 +512,23 @@ def test_a_password_on_a_command_line() -> None:
         assert "-p[SECRET_1]" in masked
     plain = "mysql -u root -p 连不上，ssh -p2222 可以"
     assert redact((("user", plain),), "OK.", None, allowing([]), ()).turns[0][1] == plain
+
+
+def test_the_gate_of_an_allowed_address_is_no_other_address() -> None:
+    house = "杭州市拱墅区莫干山路789号启程车城"
+    for behind in ("，2号门进来，每天9:00-18:30", "，从3号口出来就是", " 1号大门旁边", "3楼A12"):
+        text = house + behind
+        assert redact((("user", "在哪"),), text, None, allowing([house]), ()).target == text
+    other = f"{house}，对面莫干山路790号"
+    assert redact((("user", "在哪"),), other, None, allowing([house]), ()).reason == "personal_data_in_target"
+    masked = redact((("user", "我住浦东新区丁香路100弄5号门302室"),), "好的。", None, allowing([]), ()).turns[0][1]
+    assert masked == "我住[ADDRESS_1]"
+
+
+@pytest.mark.parametrize(
+    "behind", ["一直占线", "一下午没人接", "一共打了三次", "一般没人", "一个人都不接", "一点反应没有"]
+)
+def test_a_word_that_begins_with_one_is_no_digit_of_the_number_before_it(behind: str) -> None:
+    for number in ("0571-86523147", "13912345678", "一三九一二三四五六七八"):
+        masked = redact((("user", f"电话{number}{behind}"),), "好的。", None, allowing([]), ()).turns[0][1]
+        assert masked == f"电话[PHONE_1]{behind}"
