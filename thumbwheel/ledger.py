@@ -151,7 +151,7 @@ def taken_up(state: str, reason: str | None) -> tuple[str, str | None]:
 
 def barred(seen: Seen, tenant: str, channel: str) -> str | None:
     """Why feedback of this tenant and channel may not be learnt from, as its inference says; None where it may."""
-    if (seen.tenant, seen.channel) != (tenant, channel):
+    if seen.tenant != tenant or seen.channel != channel:
         return FOREIGN
     if not seen.trainable:
         return TRAINING_NOT_PERMITTED
@@ -176,7 +176,8 @@ def settle_only(seen: Seen | None, entry: Entry) -> Standing:
 
 
 def _standing(seen: Seen | None, entry: Entry, author: str | None, is_latest: bool) -> Standing:
-    if (entry.state, entry.reason) == (REFUSED, ERASED):
+    # Asked of every feedback: one comparison after the other is quicker than pairs are made.
+    if entry.state == REFUSED and entry.reason == ERASED:
         return Standing(author, REFUSED, ERASED)
     if entry.state == USED:
         return Standing(author, USED, None)

@@ -140,9 +140,17 @@ def _as_seen(fields: Sequence[Any] | None) -> Seen | None:
 
 
 def _entry(seq: int, event: FeedbackEvent) -> Entry:
-    corrects = event.correction is not None
-    place = (event.tenant, event.channel, event.author, event.at_ms, seq, corrects)
-    return Entry(event.id, *place, words.WAITING, words.INFERENCE_NOT_SEEN)
+    return Entry(
+        event.id,
+        event.tenant,
+        event.channel,
+        event.author,
+        event.at_ms,
+        seq,
+        event.correction is not None,
+        words.WAITING,
+        words.INFERENCE_NOT_SEEN,
+    )
 
 
 def _latest(held: Entry, said: _Said | None) -> Entry:
@@ -238,7 +246,7 @@ def _text(text: str | None) -> str | None:
 
 def _written(text: str | None) -> str | None:
     """What somebody wrote, without NULs, which are control characters that curation drops anyway."""
-    return text.replace("\0", "") if text is not None else None
+    return text.replace("\0", "") if text is not None and "\0" in text else text
 
 
 def _json(value: object) -> str:
