@@ -1,8 +1,8 @@
 # make demo   set up, start the service, play the help desk against it, report   (CYCLES=2 for two)
-# make test   lint, types, import contracts and all tests, the whole loop on real vLLM among them (55 minutes)
+# make test   lint, types, import contracts and all tests, the whole loop on real vLLM among them (an hour)
 # make names  the extra `names`, locked: 230 MB for what finds people's names; its test is skipped without
 # make e2e    that part alone: the demo played through and its report asserted; each process killed once; the loop over
-#             Kafka and PostgreSQL, both of them killed as well (35 minutes)
+#             Kafka and PostgreSQL, both of them killed as well (31 minutes)
 # make chaos  kill -9 of each part at named points and at random ones, over Kafka and PostgreSQL: nothing lost, nothing twice
 #             (10 minutes; ARGS="--seed 7 --rounds 1"; a short form of it is in `make integration`)
 # make bench-releases   two releases under load, and a kill of the engine: conditions asserted, figures in JSON (5 minutes)

@@ -23,12 +23,12 @@ FILE_BYTES = 16 << 20  # after which another file is begun: one goes only when a
 class Spool:
     """Files of lines, this worker's own by its locks; those that dead workers left are drained first.
 
-    At most `limit` bytes wait in it, and FILE_BYTES of what is drained already may lie there besides.
+    At most `limit` bytes wait in it, and `file_bytes` of what is drained already may lie there besides.
     """
 
-    def __init__(self, directory: Path, limit: int) -> None:
+    def __init__(self, directory: Path, limit: int, *, file_bytes: int = FILE_BYTES) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._directory, self._limit = directory, limit
+        self._directory, self._limit, self._file_bytes = directory, limit, file_bytes
         self._own: BinaryIO | None = None
         self._older = list(_abandoned(directory))
         self._at = 0  # bytes of the first file that are in the log
@@ -62,7 +62,7 @@ class Spool:
 
         Unbuffered: a buffer would keep what a full disk refused, and write it later.
         """
-        if self._own is not None and _length(self._own) >= FILE_BYTES:
+        if self._own is not None and _length(self._own) >= self._file_bytes:
             self._older.append(self._own)
             self._own = None
         if self._own is None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-import pytest
-
-import serving.spool
 from serving.spool import Spool
 from tests.full_disk import no_room
 
@@ -59,11 +56,8 @@ def test_what_is_added_meanwhile_comes_after_and_the_file_goes_with_its_last_lin
     spool.close()
 
 
-def test_a_spool_that_is_never_empty_gives_back_what_is_drained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serving.spool, "FILE_BYTES", 20)
-    spool = Spool(tmp_path, 100)
+def test_a_spool_that_is_never_empty_gives_back_what_is_drained(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 100, file_bytes=20)
     given = [b"line %d" % number for number in range(9)]
     found = []
     spool.add(given[:2])
